@@ -176,7 +176,7 @@ impl From<&'static str> for Stop {
 
 /// Reads to the end into the empty `out`, growing it as data come. `expect` sizes the first piece.
 fn read_bounded(mut from: impl Read, out: &mut Vec<u8>, expect: usize, limit: usize) -> Result<(), Stop> {
-    out.resize(expect.max(CHUNK).min(limit), 0);
+    grow(out, expect.max(CHUNK).min(limit), limit);
     let mut filled = 0;
     loop {
         let read = if filled < out.len() {
@@ -201,6 +201,15 @@ fn read_bounded(mut from: impl Read, out: &mut Vec<u8>, expect: usize, limit: us
         }
         filled += read;
     }
+}
+
+/// Makes `out` that long, its memory at least twice as large as before but not over the limit.
+fn grow(out: &mut Vec<u8>, len: usize, limit: usize) {
+    if len > out.capacity() {
+        let room = out.capacity().saturating_mul(2).min(limit).max(len);
+        out.reserve_exact(room - out.len());
+    }
+    out.resize(len, 0);
 }
 
 fn compress_gzip(plain: &[u8], out: &mut Vec<u8>) -> io::Result<()> {

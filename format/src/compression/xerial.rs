@@ -57,7 +57,7 @@ fn decompress_block(block: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(),
     if len > block.len().saturating_mul(MAX_RATIO) {
         return Err("a snappy block claims more bytes than it can hold".into());
     }
-    out.resize(at + len, 0);
+    super::grow(out, at + len, limit);
     snap::raw::Decoder::new().decompress(block, &mut out[at..]).map_err(io::Error::from)?;
     Ok(())
 }
