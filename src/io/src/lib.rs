@@ -28,6 +28,7 @@ mod buf;
 mod choose;
 pub mod clock;
 #[cfg(any(test, feature = "conformance"))]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a suite of tests: a failure is a panic")]
 pub mod conformance;
 mod disk;
 mod error;
