@@ -63,7 +63,7 @@ pub fn write(out: &mut Vec<u8>, value: i64) {
     out.push(low_group(rest));
 }
 
-/// How many bytes [`write`] takes, 1 to 10.
+/// How many bytes [`write()`] takes, 1 to 10.
 #[inline]
 pub const fn len(value: i64) -> usize {
     let bits = 64 - (zigzag(value) | 1).leading_zeros();
