@@ -1,0 +1,11 @@
+//! The native HTTP interface: record bodies and answers ([`records`], [`answers`]), parameters ([`query`],
+//! [`read_query`]), body encodings ([`body`]), topic administration ([`admin`]) and errors ([`error`]).
+
+pub mod admin;
+pub mod answers;
+pub mod body;
+pub mod error;
+pub mod query;
+pub mod read_query;
+mod record_json;
+pub mod records;
