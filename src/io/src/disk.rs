@@ -69,6 +69,12 @@ pub trait Disk: Clone + 'static {
     /// The names in `dir`, sorted by name in byte order.
     async fn list(&self, dir: &Path) -> Result<Vec<DirEntry>, IoError>;
 
+    /// Waits until the kernel has every operation that was started before on this disk. Work on the disk's thread
+    /// that is done after it, and not before, does not delay them.
+    async fn submitted(&self) {
+        tokio::task::yield_now().await;
+    }
+
     /// Bytes an unprivileged process may still write to the file system of `path`.
     async fn free_space(&self, path: &Path) -> Result<u64, IoError>;
 }

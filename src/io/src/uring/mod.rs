@@ -14,6 +14,8 @@
 
 mod flush;
 mod ring;
+#[cfg(test)]
+mod tests;
 
 pub use ring::MAX_IN_FLIGHT;
 

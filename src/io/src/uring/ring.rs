@@ -91,6 +91,7 @@ pub(super) fn with_runtime<T>(body: impl AsyncFnOnce(Rc<Ring>) -> T) -> Result<T
     let fail = |cause| IoError::new("start of a ring", Path::new("io_uring"), cause);
     // tokio-uring leaks its half-made runtime when this fails, so try alone first.
     drop(io_uring::IoUring::new(QUEUE).map_err(fail)?);
+    // This frame's own hold on the table, declared before the runtime so that it is the last to go.
     let table = Rc::new(Table::default());
     let mut settings = tokio_uring::uring_builder();
     // Room for all completions at once; a dropped operation may leave one more nop each.
@@ -100,7 +101,7 @@ pub(super) fn with_runtime<T>(body: impl AsyncFnOnce(Rc<Ring>) -> T) -> Result<T
     // Declared last, dropped first, also when `body` panics: then the runtime, then the table.
     let _close_first = CloseFirst(Rc::clone(&table));
     Ok(runtime.block_on(async {
-        let ring = Rc::new(Ring::new(table));
+        let ring = Rc::new(Ring::new(Rc::clone(&table)));
         tokio::task::spawn_local(flush_starved(Rc::clone(&ring)));
         body(ring).await
     }))
