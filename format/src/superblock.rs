@@ -1,0 +1,113 @@
+//! The superblock: identity of a data directory. Two copies, written in turn, so that one always survives.
+//!
+//! # Format
+//! A file of two blocks. Copy `generation % 2` holds that generation; the intact copy with the higher
+//! generation counts. The prelude's salt is the store id.
+//! | at | field |
+//! |---|---|
+//! | 32 | cluster id, 16 bytes |
+//! | 48 | node u64 · 56 incarnation u64 · 64 generation u64 |
+//! | 72 | copy u32 · 76 minor version u16 · 78 zero |
+//! | 80 | feature words u64: incompatible, read-only compatible, compatible |
+//! | 104 | created i64, ms since 1970 |
+
+use crate::block::{self, BLOCK, Damage, FORMAT_MINOR, FirstLook, KNOWN_INCOMPATIBLE, Kind, Unsupported};
+use crate::le;
+
+/// Bytes of the file.
+pub const SUPERBLOCK_LEN: usize = 2 * BLOCK;
+
+/// Identity of a data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Superblock {
+    /// Random id of the cluster.
+    pub cluster: [u8; 16],
+    /// Random id of this directory.
+    pub store: [u8; 16],
+    /// Number of the node.
+    pub node: u64,
+    /// Counts process starts.
+    pub incarnation: u64,
+    /// Counts writes of the superblock.
+    pub generation: u64,
+    /// Milliseconds since 1970 at which the directory was made.
+    pub created: i64,
+}
+
+/// Why no identity can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SuperblockError {
+    /// Both copies are damaged or the file is cut.
+    #[error("both copies are damaged: {first}; {second}")]
+    Damaged {
+        /// Of copy 0.
+        first: Damage,
+        /// Of copy 1.
+        second: Damage,
+    },
+    /// Written by a newer version.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+}
+
+impl Superblock {
+    /// Which of the two copies holds this generation: 0 or 1.
+    pub fn copy(&self) -> u32 {
+        u32::from(self.generation % 2 == 1)
+    }
+
+    /// Writes the copy's block into `out`.
+    pub fn encode(&self, out: &mut [u8; BLOCK]) {
+        out.fill(0);
+        le::put(out, 32, &self.cluster);
+        le::put(out, 48, &self.node.to_le_bytes());
+        le::put(out, 56, &self.incarnation.to_le_bytes());
+        le::put(out, 64, &self.generation.to_le_bytes());
+        le::put(out, 72, &self.copy().to_le_bytes());
+        le::put(out, 76, &FORMAT_MINOR.to_le_bytes());
+        le::put(out, 104, &self.created.to_le_bytes());
+        block::close_header(out, Kind::Superblock, &self.store);
+    }
+
+    /// Reads the file's two copies and takes the newer intact one. Never writes.
+    ///
+    /// # Errors
+    /// A newer version in either copy, or damage in both.
+    pub fn decode(file: &[u8]) -> Result<Superblock, SuperblockError> {
+        let copy = |index: usize| match file.get(index * BLOCK..(index + 1) * BLOCK) {
+            Some(bytes) => Superblock::decode_copy(bytes, u32::from(index == 1)),
+            None => Ok(Err(Damage::Truncated { needed: SUPERBLOCK_LEN as u64 })),
+        };
+        match (copy(0)?, copy(1)?) {
+            (Ok(a), Ok(b)) => Ok(if a.generation > b.generation { a } else { b }),
+            (Ok(one), Err(_)) | (Err(_), Ok(one)) => Ok(one),
+            (Err(first), Err(second)) => Err(SuperblockError::Damaged { first, second }),
+        }
+    }
+
+    fn decode_copy(bytes: &[u8], copy: u32) -> Result<Result<Superblock, Damage>, Unsupported> {
+        let prelude = match block::first_look(bytes) {
+            FirstLook::Header(prelude) if prelude.kind == Kind::Superblock => prelude,
+            FirstLook::Header(prelude) => return Ok(Err(Damage::OutOfPlace { found: prelude.kind })),
+            FirstLook::Virgin => return Ok(Err(Damage::Magic)),
+            FirstLook::Damaged(damage) => return Ok(Err(damage)),
+            FirstLook::Unsupported(_, newer) => return Err(newer),
+        };
+        match le::u64_at(bytes, 80) & !KNOWN_INCOMPATIBLE {
+            0 => {}
+            bits => return Err(Unsupported::Feature { bits }),
+        }
+        let says = le::u32_at(bytes, 72);
+        if says != copy {
+            return Ok(Err(Damage::Misplaced { says, at: copy }));
+        }
+        Ok(Ok(Superblock {
+            cluster: le::array_at(bytes, 32),
+            store: prelude.salt,
+            node: le::u64_at(bytes, 48),
+            incarnation: le::u64_at(bytes, 56),
+            generation: le::u64_at(bytes, 64),
+            created: le::i64_at(bytes, 104),
+        }))
+    }
+}

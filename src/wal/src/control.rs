@@ -1,0 +1,67 @@
+//! Entries other than batches that may be appended.
+
+use bytes::Bytes;
+use tidelog_format::entry::{EntryKind, MAX_CONTROL_LEN, Row};
+
+use crate::error::AppendError;
+
+/// A control entry.
+#[derive(Debug, Clone)]
+pub enum Control {
+    /// The partition begins, at offset 0. The name is for people who read the files.
+    CreatePartition {
+        /// The partition.
+        partition: u64,
+        /// `topic/index`.
+        name: String,
+    },
+    /// The partition ends; its records become unwanted.
+    DeletePartition {
+        /// The partition.
+        partition: u64,
+    },
+    /// Records below `offset` are not wanted any more. An offset behind the last record trims all.
+    Trim {
+        /// The partition.
+        partition: u64,
+        /// First wanted offset.
+        offset: u64,
+    },
+    /// A command to the metadata state machine.
+    Command {
+        /// Its encoding.
+        body: Bytes,
+    },
+    /// A part of a snapshot of the metadata state.
+    Snapshot {
+        /// Number of this part, from 0.
+        part: u32,
+        /// Number of parts.
+        parts: u32,
+        /// The part's bytes.
+        body: Bytes,
+    },
+}
+
+impl Control {
+    /// Kind, row and body as they are framed.
+    pub(crate) fn encode(self) -> Result<(EntryKind, Row, Bytes), AppendError> {
+        let (kind, partition, base_offset, count, body) = match self {
+            Control::CreatePartition { partition, name } => {
+                (EntryKind::PartitionCreated, partition, 0, 0, Bytes::from(name))
+            }
+            Control::DeletePartition { partition } => {
+                (EntryKind::PartitionDeleted, partition, 0, 0, Bytes::new())
+            }
+            Control::Trim { partition, offset } => (EntryKind::Trim, partition, offset, 0, Bytes::new()),
+            Control::Command { body } => (EntryKind::Command, 0, 0, 0, body),
+            Control::Snapshot { part, parts, body } => (EntryKind::Snapshot, 0, u64::from(part), parts, body),
+        };
+        let too_large = || AppendError::TooLarge { len: body.len(), max: MAX_CONTROL_LEN };
+        let length = u32::try_from(body.len()).map_err(|_| too_large())?;
+        if body.len() > MAX_CONTROL_LEN {
+            return Err(too_large());
+        }
+        Ok((kind, Row { partition, base_offset, length, count, kind: kind as u8 }, body))
+    }
+}

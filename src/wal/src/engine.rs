@@ -1,0 +1,99 @@
+//! Opens a shard and runs it on its ring thread.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tidelog_io::Disk;
+use tidelog_io::clock::Clock;
+use tidelog_io::random::Entropy;
+
+use crate::appender::Appender;
+use crate::error::OpenError;
+use crate::frames;
+use crate::keeper::Keeper;
+use crate::options::Options;
+use crate::recovery::{self, Recovered};
+use crate::segments::SegmentId;
+use crate::shared::{Ends, Shared, State, Status};
+use crate::spares::Spares;
+use crate::tail::Tail;
+use crate::wal::Wal;
+
+/// Which shard, and where.
+#[derive(Debug, Clone)]
+pub struct ShardSpec {
+    /// The shard's id.
+    pub shard: u64,
+    /// Its folder; made when it is missing.
+    pub dir: PathBuf,
+    /// Where bytes go that recovery cuts off; made when it is needed.
+    pub lost_and_found: PathBuf,
+    /// The cluster's id: segments of another cluster are refused.
+    pub cluster: [u8; 16],
+    /// Epoch of the span to be opened: higher than that of any span before.
+    pub epoch: u32,
+}
+
+/// A shard's worker. Lives on the thread of its disk.
+pub struct Engine<D: Disk> {
+    disk: D,
+    keeper: Rc<Keeper<D>>,
+    appender: Appender<D>,
+    ends: Ends,
+}
+
+/// Recovers a shard: scans what is not sealed, cuts what is torn, seals it, and prepares a new segment.
+///
+/// Acknowledged data that is damaged makes the shard read-only ([`Status::ReadOnly`]) unless
+/// [`Options::accept_loss`] is set.
+///
+/// # Errors
+/// Settings out of range, a failing disk, a newer format, files of another shard.
+pub async fn open_shard<D: Disk>(
+    disk: D,
+    spec: ShardSpec,
+    options: Options,
+    clock: Clock,
+    entropy: Entropy,
+) -> Result<(Wal, Engine<D>, Recovered), OpenError> {
+    options.validate()?;
+    disk.create_dir_all(&spec.dir).await?;
+    let spares = Spares::open(disk.clone(), &spec.dir, options.segment_bytes).await?;
+    let found = recovery::recover(&disk, &spec, &options).await?;
+    let status = found.hole.clone().map_or(Status::Running, Status::ReadOnly);
+    let writable = matches!(status, Status::Running);
+    let state = State {
+        index: found.index,
+        tail: Tail::default(),
+        waiters: std::collections::HashMap::new(),
+        segments: found.segments,
+        active: None,
+        status,
+    };
+    let (shared, ends) = Shared::new(spec.shard, spec.dir, options, clock, state);
+    shared.stats.next_lsn.store(found.from.next_lsn, std::sync::atomic::Ordering::Relaxed);
+    let next_id = SegmentId { number: found.next_number, epoch: spec.epoch };
+    let keeper = Rc::new(Keeper::new(Arc::clone(&shared), spares, next_id));
+    if writable {
+        keeper.prepare_first().await?;
+    }
+    let identity = (spec.cluster, spec.epoch);
+    let appender = Appender::new(disk.clone(), Rc::clone(&keeper), identity, entropy, found.from);
+    Ok((Wal::new(shared), Engine { disk, keeper, appender, ends }, found.report))
+}
+
+impl<D: Disk> Engine<D> {
+    /// Works until [`Wal::close`]: appends, seals, prepares segments and serves reads. Must run inside the
+    /// runtime of its disk, where `tokio::task::spawn_local` works.
+    pub async fn run(self) {
+        let Engine { disk, keeper, appender, ends } = self;
+        let shared = Arc::clone(&keeper.shared);
+        let keeping = tokio::task::spawn_local(Rc::clone(&keeper).run(ends.keeper));
+        let reading = tokio::task::spawn_local(frames::serve(disk, keeper, ends.reads));
+        appender.run().await;
+        keeping.abort();
+        reading.abort();
+        shared.closed.send_replace(true);
+    }
+}

@@ -1,0 +1,194 @@
+//! What can go wrong, told with file, place and advice.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tidelog_format::{Damage, Unsupported};
+use tidelog_io::IoError;
+
+/// A setting outside its range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name} is {value}, must be {min} to {max}")]
+pub struct OptionsError {
+    /// The setting.
+    pub name: &'static str,
+    /// As given.
+    pub value: u64,
+    /// Smallest allowed.
+    pub min: u64,
+    /// Largest allowed.
+    pub max: u64,
+}
+
+/// Acknowledged bytes that can't be read any more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{file}: from byte {from} on (LSN {lsn}) acknowledged data is damaged or missing: {what}. \
+     Inspect it with tidelog-inspect, restore the file from a copy, or start with --accept-loss to go on without it",
+    file = file.display()
+)]
+pub struct Hole {
+    /// The segment's file.
+    pub file: PathBuf,
+    /// First byte that can't be used.
+    pub from: u64,
+    /// LSN of the frame that stood there.
+    pub lsn: u64,
+    /// What was found.
+    pub what: String,
+}
+
+/// Why a batch was not acknowledged.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AppendError {
+    /// The partition was never created here, or was deleted.
+    #[error("partition {0} does not live in this shard")]
+    UnknownPartition(u64),
+    /// Longer than a frame may be.
+    #[error("the batch has {len} bytes, at most {max} fit; send smaller batches")]
+    TooLarge {
+        /// Bytes of the batch.
+        len: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// No space for a further segment. Nothing was written; trimming still works.
+    #[error("the disk has no room for another segment; free space, trim topics or shorten their retention")]
+    Full,
+    /// The shard is read-only because acknowledged data is damaged.
+    #[error("the shard is read-only: {0}")]
+    ReadOnly(Arc<Hole>),
+    /// An earlier write failed. Nothing was written.
+    #[error("the shard stopped after a failed write: {cause}; restart the node once the disk is sound")]
+    Poisoned {
+        /// The first failure.
+        cause: Arc<IoError>,
+    },
+    /// The write that held the batch failed: it may or may not be on disk.
+    #[error("the write failed, the outcome is unknown until the node restarts: {cause}")]
+    OutcomeUnknown {
+        /// The failure.
+        cause: Arc<IoError>,
+    },
+    /// The shard is closing or closed. Nothing was written.
+    #[error("the shard is closing; nothing was written")]
+    Closed,
+    /// The caller's fault.
+    #[error("{0}")]
+    Invalid(&'static str),
+}
+
+/// Why records can't be had.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    /// The partition does not live here.
+    #[error("partition {0} does not live in this shard")]
+    UnknownPartition(u64),
+    /// Below the first wanted or above the next offset.
+    #[error("the offset is outside {log_start}..={next_offset}")]
+    OutOfRange {
+        /// First wanted offset.
+        log_start: u64,
+        /// Offset behind the last record.
+        next_offset: u64,
+    },
+    /// The bytes are damaged. They are left as they are.
+    #[error("{file} at byte {position}: {damage}; inspect it with tidelog-inspect", file = file.display())]
+    Corrupt {
+        /// The segment's file.
+        file: PathBuf,
+        /// Place in it, bytes.
+        position: u64,
+        /// What is wrong.
+        damage: Damage,
+    },
+    /// A segment that should hold the offset is not there.
+    #[error("offsets {from}..{to} of partition {partition} are in a segment that is missing in {dir}", dir = dir.display())]
+    Missing {
+        /// The shard's folder.
+        dir: PathBuf,
+        /// The partition.
+        partition: u64,
+        /// First missing offset.
+        from: u64,
+        /// Behind the last missing one.
+        to: u64,
+    },
+    /// Written by a newer version.
+    #[error("{file}: {source}", file = file.display())]
+    Unsupported {
+        /// The segment's file.
+        file: PathBuf,
+        /// What is newer.
+        source: Unsupported,
+    },
+    /// The disk failed.
+    #[error(transparent)]
+    Io(#[from] IoError),
+    /// The shard is closed.
+    #[error("the shard is closed")]
+    Closed,
+}
+
+/// Why a shard can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A setting is out of range.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// The disk failed.
+    #[error(transparent)]
+    Io(#[from] IoError),
+    /// Written by a newer version.
+    #[error("{file}: {source}", file = file.display())]
+    Unsupported {
+        /// The file.
+        file: PathBuf,
+        /// What is newer.
+        source: Unsupported,
+    },
+    /// A file of another cluster or shard.
+    #[error("{file} belongs to another {what}; move it away", file = file.display())]
+    Foreign {
+        /// The file.
+        file: PathBuf,
+        /// "cluster", "shard" or "place".
+        what: &'static str,
+    },
+    /// A footer is needed and neither it nor the frames it indexes can be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Why a data directory can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk failed.
+    #[error(transparent)]
+    Io(#[from] IoError),
+    /// Another process has it open.
+    #[error(transparent)]
+    Lock(#[from] tidelog_io::lock::LockError),
+    /// There are files, and no superblock.
+    #[error("{dir} holds files and no superblock: it is not a data directory of Tidelog, or its superblock is lost", dir = dir.display())]
+    NotOurs {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The superblock can't be read.
+    #[error("{file}: {source}", file = file.display())]
+    Superblock {
+        /// The file.
+        file: PathBuf,
+        /// Damage or a newer version.
+        source: tidelog_format::superblock::SuperblockError,
+    },
+    /// The incarnation counter is used up.
+    #[error("{dir} was opened {count} times, no more epochs are left", dir = dir.display())]
+    Exhausted {
+        /// The directory.
+        dir: PathBuf,
+        /// Process starts so far.
+        count: u64,
+    },
+}

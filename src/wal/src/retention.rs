@@ -1,0 +1,169 @@
+//! Retention: advances the first wanted offsets by age and size, then releases segments that nobody wants.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::control::Control;
+use crate::error::AppendError;
+use crate::shared::KeeperJob;
+use crate::wal::Wal;
+
+/// The machine's clock must not be set further than this during a run, or age is not judged.
+const MAX_JUMP_MS: i64 = 60 * 60 * 1000;
+
+/// How long and how much of a partition is kept. Whole segments only; whichever bound is passed first counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Retention {
+    /// Records appended longer ago are not wanted.
+    pub max_age: Option<Duration>,
+    /// Stored bytes beyond this are not wanted, oldest first.
+    pub max_bytes: Option<u64>,
+}
+
+/// What a round of retention did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retained {
+    /// Partitions whose first wanted offset moved.
+    pub trimmed: u64,
+    /// Segments given back.
+    pub released: u64,
+    /// The wall clock was set during this run: nothing was judged by age.
+    pub age_suspended: bool,
+}
+
+/// A segment's part of a partition.
+struct Part {
+    next_offset: u64,
+    bytes: u64,
+    last_append_time: i64,
+}
+
+impl Wal {
+    /// Runs one round: trims by `policy` (partition -> what is kept; `None`: everything), then releases.
+    ///
+    /// # Errors
+    /// When a trim can't be written, or a segment's index can't be read (nothing is released then).
+    pub async fn retain(&self, policy: &dyn Fn(u64) -> Option<Retention>) -> Result<Retained, AppendError> {
+        let mut done = Retained {
+            age_suspended: self.shared.clock.wall_jump_ms().abs() > MAX_JUMP_MS,
+            ..Retained::default()
+        };
+        let wanted: Vec<(u64, Retention)> = self
+            .partitions()
+            .into_iter()
+            .filter_map(|(partition, _)| Some((partition, policy(partition)?)))
+            .collect();
+        if !wanted.is_empty() {
+            self.roll_if_old(&wanted, done.age_suspended).await?;
+            let mut parts = self.parts().await?;
+            for (partition, retention) in wanted {
+                let parts = parts.remove(&partition).unwrap_or_default();
+                done.trimmed +=
+                    u64::from(self.trim_by(partition, retention, &parts, done.age_suspended).await?);
+            }
+        }
+        done.released = self.release_unwanted().await?;
+        Ok(done)
+    }
+
+    /// The active segment can't be released; one that is too old for someone is ended.
+    async fn roll_if_old(&self, wanted: &[(u64, Retention)], age_suspended: bool) -> Result<(), AppendError> {
+        let age = wanted.iter().filter_map(|(_, retention)| retention.max_age).min();
+        let first = self.shared.state().index.append_times().map(|times| times.0);
+        if let (Some(age), Some(first), false) = (age, first, age_suspended)
+            && first < self.shared.clock.now_ms().saturating_sub(millis(age))
+        {
+            self.roll().await?;
+        }
+        Ok(())
+    }
+
+    /// What each sealed segment holds of each live partition, oldest first.
+    async fn parts(&self) -> Result<HashMap<u64, Vec<Part>>, AppendError> {
+        let mut parts: HashMap<u64, Vec<Part>> = HashMap::new();
+        for number in self.shared.state().segments.numbers() {
+            let (_, footer) = self.footer(number).await.map_err(|error| unreadable(&error))?;
+            for row in footer.partitions.iter().filter(|row| row.has_batches()) {
+                parts.entry(row.partition).or_default().push(Part {
+                    next_offset: row.next_offset,
+                    bytes: row.bytes,
+                    last_append_time: footer.last_append_time,
+                });
+            }
+        }
+        Ok(parts)
+    }
+
+    async fn trim_by(
+        &self,
+        partition: u64,
+        retention: Retention,
+        parts: &[Part],
+        age_suspended: bool,
+    ) -> Result<bool, AppendError> {
+        let Some(here) = self.partition(partition) else { return Ok(false) };
+        let mut kept: u64 = here.active_bytes
+            + parts
+                .iter()
+                .filter(|part| part.next_offset > here.log_start)
+                .map(|part| part.bytes)
+                .sum::<u64>();
+        let oldest =
+            retention.max_age.filter(|_| !age_suspended).map(|age| self.shared.clock.now_ms() - millis(age));
+        let mut start = here.log_start;
+        for part in parts.iter().filter(|part| part.next_offset > here.log_start) {
+            let too_old = oldest.is_some_and(|oldest| part.last_append_time < oldest);
+            let too_much = retention.max_bytes.is_some_and(|max| kept.saturating_sub(part.bytes) >= max);
+            if !too_old && !too_much {
+                break;
+            }
+            kept -= part.bytes;
+            start = part.next_offset;
+        }
+        if start == here.log_start {
+            return Ok(false);
+        }
+        match self.control(Control::Trim { partition, offset: start }).await {
+            Ok(_) => Ok(true),
+            // Deleted meanwhile.
+            Err(AppendError::UnknownPartition(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Releases sealed segments in which no live partition has a wanted record. The newest one stays: a restart
+    /// begins with its footer.
+    async fn release_unwanted(&self) -> Result<u64, AppendError> {
+        let newest = self.shared.state().segments.newest().map(|segment| segment.id.number);
+        let mut released = 0;
+        for number in self.shared.state().segments.numbers() {
+            if Some(number) == newest {
+                break;
+            }
+            let (segment, footer) = self.footer(number).await.map_err(|error| unreadable(&error))?;
+            let wanted = footer.partitions.iter().filter(|row| row.has_batches()).any(|row| {
+                self.partition(row.partition).is_some_and(|live| live.log_start < row.next_offset)
+            });
+            // The metadata's segments hold commands and no batches: they are wanted.
+            let commands = footer.partitions.is_empty();
+            if wanted || commands || !segment.sealed {
+                continue;
+            }
+            if self.shared.state_mut().segments.remove(number).is_some() {
+                // The keeper lives as long as the shard; a closing shard releases at its next start.
+                let _ = self.shared.keeper.send(KeeperJob::Release(segment.id));
+                released += 1;
+            }
+        }
+        Ok(released)
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn unreadable(error: &crate::error::ReadError) -> AppendError {
+    tracing::warn!(%error, "retention stopped: a segment's index can't be read");
+    AppendError::Invalid("a segment's index can't be read, see the server's messages")
+}

@@ -1,0 +1,172 @@
+//! A data directory: its lock and its identity.
+
+use std::path::{Path, PathBuf};
+
+use tidelog_format::block::BLOCK;
+use tidelog_format::name;
+use tidelog_format::superblock::{SUPERBLOCK_LEN, Superblock, SuperblockError};
+use tidelog_io::clock::Clock;
+use tidelog_io::lock::DirLock;
+use tidelog_io::random::Entropy;
+use tidelog_io::{Access, Buf, Disk, DiskFile, Fault, IoError};
+
+use crate::error::StoreError;
+
+/// An open data directory. The lock is held until it is dropped.
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+    superblock: Superblock,
+    epoch: u32,
+    _lock: DirLock,
+}
+
+impl Store {
+    /// Opens a data directory, making it when it is empty or missing, and raises its incarnation durably.
+    ///
+    /// # Errors
+    /// Held by another process, not a data directory, damaged or newer superblock, a failing disk.
+    pub async fn open<D: Disk>(
+        disk: &D,
+        dir: &Path,
+        entropy: &Entropy,
+        clock: &Clock,
+    ) -> Result<Store, StoreError> {
+        disk.create_dir_all(dir).await?;
+        let lock = DirLock::acquire(&dir.join(name::LOCK))?;
+        let path = dir.join(name::SUPERBLOCK);
+        let file = match disk.open(&path, Access::Durable).await {
+            Ok(file) => file,
+            Err(error) if error.kind() == Fault::NotFound => {
+                refuse_foreign(disk, dir).await?;
+                disk.create(&path, Access::Durable).await?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let found = read(&file, &path).await?;
+        let (mut superblock, is_new) = match found {
+            Some(superblock) => (superblock, false),
+            None => {
+                // The file was made and nothing was written: there is nothing else in the directory yet.
+                refuse_foreign(disk, dir).await?;
+                (fresh(entropy, clock), true)
+            }
+        };
+        superblock.incarnation += 1;
+        let exhausted = || StoreError::Exhausted { dir: dir.to_owned(), count: superblock.incarnation };
+        let epoch = u32::try_from(superblock.incarnation)
+            .ok()
+            .filter(|epoch| *epoch < u32::MAX / 2)
+            .ok_or_else(exhausted)?;
+        write(&file, &mut superblock).await?;
+        if is_new {
+            write(&file, &mut superblock).await?;
+            file.sync().await?;
+            disk.sync_dir(dir).await?;
+        }
+        Ok(Store { dir: dir.to_owned(), superblock, epoch, _lock: lock })
+    }
+
+    /// The cluster's id.
+    pub fn cluster(&self) -> [u8; 16] {
+        self.superblock.cluster
+    }
+
+    /// Identity of this directory.
+    pub fn store_id(&self) -> [u8; 16] {
+        self.superblock.store
+    }
+
+    /// Number of the node.
+    pub fn node(&self) -> u64 {
+        self.superblock.node
+    }
+
+    /// Process starts so far, this one included.
+    pub fn incarnation(&self) -> u64 {
+        self.superblock.incarnation
+    }
+
+    /// Epoch of the spans that this process opens. On a single node the incarnation serves: it grows with every
+    /// start and is durable before anything is written.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A shard's folder.
+    pub fn shard_dir(&self, shard: u64) -> PathBuf {
+        self.dir.join(name::SHARDS).join(shard.to_string())
+    }
+
+    /// Folder of bytes that recovery cut off.
+    pub fn lost_and_found(&self) -> PathBuf {
+        self.dir.join(name::LOST_AND_FOUND)
+    }
+
+    /// Shards that have a folder here, ascending.
+    ///
+    /// # Errors
+    /// A failing disk.
+    pub async fn shards_on_disk<D: Disk>(&self, disk: &D) -> Result<Vec<u64>, IoError> {
+        let mut shards = Vec::new();
+        match disk.list(&self.dir.join(name::SHARDS)).await {
+            Ok(entries) => shards.extend(
+                entries
+                    .iter()
+                    .filter(|entry| entry.is_dir)
+                    .filter_map(|entry| entry.name.parse::<u64>().ok()),
+            ),
+            Err(error) if error.kind() == Fault::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        shards.sort_unstable();
+        Ok(shards)
+    }
+}
+
+async fn refuse_foreign<D: Disk>(disk: &D, dir: &Path) -> Result<(), StoreError> {
+    let ours = [name::LOCK, name::SUPERBLOCK, "lost+found"];
+    let foreign = disk.list(dir).await?.into_iter().any(|entry| !ours.contains(&entry.name.as_str()));
+    if foreign { Err(StoreError::NotOurs { dir: dir.to_owned() }) } else { Ok(()) }
+}
+
+fn fresh(entropy: &Entropy, clock: &Clock) -> Superblock {
+    Superblock {
+        cluster: entropy.salt(),
+        store: entropy.salt(),
+        node: 1,
+        incarnation: 0,
+        generation: 0,
+        created: clock.now_ms(),
+    }
+}
+
+/// The superblock; `None` in a file that was never written.
+async fn read<F: DiskFile>(file: &F, path: &Path) -> Result<Option<Superblock>, StoreError> {
+    let (read, buf) = file.read_at(Buf::heap(SUPERBLOCK_LEN), SUPERBLOCK_LEN, 0).await;
+    let bytes = &buf[..read?];
+    if bytes.iter().all(|byte| *byte == 0) {
+        return Ok(None);
+    }
+    match Superblock::decode(bytes) {
+        Ok(superblock) => Ok(Some(superblock)),
+        Err(source @ (SuperblockError::Damaged { .. } | SuperblockError::Unsupported(_))) => {
+            Err(StoreError::Superblock { file: path.to_owned(), source })
+        }
+    }
+}
+
+/// Writes the next generation over the older copy.
+async fn write<F: DiskFile>(file: &F, superblock: &mut Superblock) -> Result<(), IoError> {
+    superblock.generation += 1;
+    let mut buf = Buf::heap(BLOCK);
+    if let Some(block) = buf.first_chunk_mut() {
+        superblock.encode(block);
+    }
+    file.write_at(buf, BLOCK, u64::from(superblock.copy()) * BLOCK as u64).await.0
+}

@@ -1,0 +1,183 @@
+//! The handle to a shard.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidelog_format::batch::Batch;
+use tidelog_format::entry::{EntryKind, Row};
+use tidelog_format::footer::POSITION_BYTES;
+use tokio::sync::oneshot;
+
+use crate::control::Control;
+use crate::error::{AppendError, ReadError};
+use crate::queue::Work;
+use crate::shared::{PartitionState, Shared, Status};
+use crate::stats::Stats;
+
+/// Proof that a batch or control entry is durable on this disk. Only this crate can make one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Durable {
+    pub(crate) lsn: u64,
+    pub(crate) base_offset: u64,
+    pub(crate) append_time: i64,
+}
+
+impl Durable {
+    /// LSN of the frame that holds it.
+    pub fn lsn(&self) -> u64 {
+        self.lsn
+    }
+
+    /// Offset of the batch's first record.
+    pub fn base_offset(&self) -> u64 {
+        self.base_offset
+    }
+
+    /// When it was framed, ms since 1970.
+    pub fn append_time(&self) -> i64 {
+        self.append_time
+    }
+}
+
+/// A handle to a shard: cheap to clone, usable from any thread and runtime.
+#[derive(Clone)]
+pub struct Wal {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Wal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Wal(shard {})", self.shared.shard)
+    }
+}
+
+impl Wal {
+    pub(crate) fn new(shared: Arc<Shared>) -> Wal {
+        Wal { shared }
+    }
+
+    /// The shard's id.
+    pub fn shard(&self) -> u64 {
+        self.shared.shard
+    }
+
+    /// Appends a batch to a partition and waits until it is durable. Waits for room when too many bytes are in
+    /// flight. Batches handed in one after the other by one caller keep their order.
+    ///
+    /// # Errors
+    /// With [`AppendError::OutcomeUnknown`] the batch may be on disk; with all others it is not.
+    pub async fn append(&self, partition: u64, batch: Batch) -> Result<Durable, AppendError> {
+        let (len, max) = (batch.len(), self.shared.options.max_batch());
+        if len > max {
+            return Err(AppendError::TooLarge { len, max });
+        }
+        if let Some(refusal) = self.shared.state().status.refusal(false) {
+            return Err(refusal);
+        }
+        self.submit(Work::Batch { partition, batch }, len).await
+    }
+
+    /// Appends a control entry and waits until it is durable.
+    ///
+    /// # Errors
+    /// As [`Wal::append`].
+    pub async fn control(&self, control: Control) -> Result<Durable, AppendError> {
+        let (kind, row, body) = control.encode()?;
+        let (len, max) = (body.len(), self.shared.options.max_batch());
+        if len > max {
+            return Err(AppendError::TooLarge { len, max });
+        }
+        self.submit_control(kind, row, body).await
+    }
+
+    async fn submit_control(&self, kind: EntryKind, row: Row, body: Bytes) -> Result<Durable, AppendError> {
+        if let Some(refusal) = self.shared.state().status.refusal(true) {
+            return Err(refusal);
+        }
+        let len = body.len();
+        self.submit(Work::Control { kind, row, body }, len).await
+    }
+
+    /// Ends the active segment if it holds anything, so that retention can release it.
+    pub(crate) async fn roll(&self) -> Result<Durable, AppendError> {
+        self.submit(Work::Roll, 0).await
+    }
+
+    async fn submit(&self, work: Work, len: usize) -> Result<Durable, AppendError> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.queue.push(work, len, reply).await?;
+        answer.await.map_err(|_| AppendError::Closed)?
+    }
+
+    /// A live partition's watermarks; `None` when it does not live here.
+    pub fn partition(&self, partition: u64) -> Option<PartitionState> {
+        self.shared.state().partition(partition)
+    }
+
+    /// All live partitions with their watermarks, in no order.
+    pub fn partitions(&self) -> Vec<(u64, PartitionState)> {
+        let state = self.shared.state();
+        state
+            .index
+            .partitions()
+            .filter_map(|row| Some((row.partition, state.partition(row.partition)?)))
+            .collect()
+    }
+
+    /// Waits until the partition has records at or behind `offset`, without polling.
+    ///
+    /// # Errors
+    /// When the partition does not live or ends, or the shard closes.
+    pub async fn wait_beyond(&self, partition: u64, offset: u64) -> Result<(), ReadError> {
+        let mut closed = self.shared.closed.subscribe();
+        loop {
+            let woken = {
+                let mut state = self.shared.state_mut();
+                let here = state.partition(partition).ok_or(ReadError::UnknownPartition(partition))?;
+                if here.next_offset > offset {
+                    return Ok(());
+                }
+                let waiters = state.waiters.entry(partition).or_default();
+                // Those that gave up leave their place here; the list stays as long as there are real waiters.
+                waiters.retain(|waiter| !waiter.is_closed());
+                let (waiter, woken) = oneshot::channel();
+                waiters.push(waiter);
+                woken
+            };
+            tokio::select! {
+                _ = woken => {}
+                _ = closed.wait_for(|closed| *closed) => return Err(ReadError::Closed),
+            }
+        }
+    }
+
+    /// What the shard can do now.
+    pub fn status(&self) -> Status {
+        self.shared.state().status.clone()
+    }
+
+    /// The shard's counters.
+    pub fn stats(&self) -> Arc<Stats> {
+        Arc::clone(&self.shared.stats)
+    }
+
+    /// Refuses new work, finishes what waits, seals, and ends [`crate::Engine::run`].
+    ///
+    /// # Errors
+    /// The reason for which the shard could not be closed cleanly; it is closed all the same.
+    pub async fn close(&self) -> Result<(), AppendError> {
+        let poisoned = || match self.status() {
+            Status::Poisoned(cause) => Err(AppendError::Poisoned { cause }),
+            _ => Ok(()),
+        };
+        let before = poisoned();
+        self.shared.queue.close();
+        let mut closed = self.shared.closed.subscribe();
+        // The sender lives as long as this handle.
+        let _ = closed.wait_for(|closed| *closed).await;
+        before
+    }
+
+    /// How far apart positions in a segment's index are, bytes of one partition. For sizing reads.
+    pub const INDEX_STEP: u64 = POSITION_BYTES;
+}
