@@ -5,6 +5,7 @@ pub mod admin;
 pub mod answers;
 pub mod body;
 pub mod error;
+mod header_json;
 pub mod query;
 pub mod read_query;
 mod record_json;

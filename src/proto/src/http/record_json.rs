@@ -8,12 +8,13 @@ use std::fmt;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 
 use crate::limits::{Limits, as_len};
 use crate::shown::shown;
 
-use super::records::{Fault, InputHeader, InputRecord};
+use super::header_json::Headers;
+use super::records::{Fault, InputRecord};
 
 /// Standard alphabet, padding written and not demanded.
 pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -40,7 +41,7 @@ impl<'l> Context<'l> {
         E::custom("stopped")
     }
 
-    fn too_large<E: Error>(&self, what: &'static str, len: usize, max: u64) -> E {
+    pub(super) fn too_large<E: Error>(&self, what: &'static str, len: usize, max: u64) -> E {
         self.stop(Fault::RecordTooLarge { what, len, max })
     }
 
@@ -143,7 +144,7 @@ impl Seen {
 }
 
 /// A string, borrowed unless it has escapes.
-struct Str;
+pub(super) struct Str;
 
 impl<'de> DeserializeSeed<'de> for Str {
     type Value = Cow<'de, str>;
@@ -170,7 +171,7 @@ impl<'de> Visitor<'de> for Str {
 }
 
 /// The bytes of a field: a string's UTF-8, or what its base64 says; null is none.
-struct Bytes<'c, 'l, 'n> {
+pub(super) struct Bytes<'c, 'l, 'n> {
     context: &'c Context<'l>,
     name: &'n str,
     /// Names ending in `_base64` carry base64.
@@ -181,7 +182,7 @@ struct Bytes<'c, 'l, 'n> {
 }
 
 impl<'c, 'l, 'n> Bytes<'c, 'l, 'n> {
-    fn new(context: &'c Context<'l>, name: &'n str) -> Self {
+    pub(super) fn new(context: &'c Context<'l>, name: &'n str) -> Self {
         let limits = context.limits;
         let (max, what) = match name {
             "value" | "value_base64" => (limits.record_value_bytes, "the value has"),
@@ -294,104 +295,5 @@ impl Visitor<'_> for Whole {
 
     fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
         Ok(None)
-    }
-}
-
-/// Headers in one of their four forms, appended to `out`.
-struct Headers<'c, 'l, 'n, 'o, 'de> {
-    context: &'c Context<'l>,
-    name: &'n str,
-    out: &'o mut Vec<InputHeader<'de>>,
-}
-
-impl<'de> Headers<'_, '_, '_, '_, 'de> {
-    /// Header names and values are bounded while they come, as each costs more in memory than on the wire.
-    fn push<E: Error>(
-        &mut self,
-        len: &mut usize,
-        name: Cow<'de, str>,
-        value: Option<Cow<'de, [u8]>>,
-    ) -> Result<(), E> {
-        *len += InputHeader::charged(&name, value.as_deref());
-        let max = self.context.limits.record_key_and_headers_bytes;
-        if *len > as_len(max) {
-            return Err(self.context.too_large("key and headers have", *len, max));
-        }
-        self.out.push(InputHeader { name, value });
-        Ok(())
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Headers<'_, '_, '_, '_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        if self.name.starts_with("headers_list") {
-            deserializer.deserialize_seq(self)
-        } else {
-            deserializer.deserialize_map(self)
-        }
-    }
-}
-
-impl<'de> Visitor<'de> for Headers<'_, '_, '_, '_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let form =
-            if self.name.starts_with("headers_list") { "a list of [name, string]" } else { "an object" };
-        write!(f, "{form} in field `{}`", self.name)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        let mut len = 0;
-        while let Some(name) = map.next_key_seed(Str)? {
-            let value = map.next_value_seed(Bytes::new(self.context, self.name))?;
-            self.push(&mut len, name, value)?;
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
-        let mut len = 0;
-        while let Some((name, value)) =
-            list.next_element_seed(Pair { context: self.context, name: self.name })?
-        {
-            self.push(&mut len, name, value)?;
-        }
-        Ok(())
-    }
-}
-
-/// `[name, value]`.
-struct Pair<'c, 'l, 'n> {
-    context: &'c Context<'l>,
-    name: &'n str,
-}
-
-impl<'de> DeserializeSeed<'de> for Pair<'_, '_, '_> {
-    type Value = (Cow<'de, str>, Option<Cow<'de, [u8]>>);
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Pair<'_, '_, '_> {
-    type Value = (Cow<'de, str>, Option<Cow<'de, [u8]>>);
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[name, string] in field `{}`", self.name)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let Some(name) = list.next_element_seed(Str)? else {
-            return Err(A::Error::invalid_length(0, &self));
-        };
-        let Some(value) = list.next_element_seed(Bytes::new(self.context, self.name))? else {
-            return Err(A::Error::invalid_length(1, &self));
-        };
-        // A third element is refused by the parser, which wants the list to end here.
-        Ok((name, value))
     }
 }

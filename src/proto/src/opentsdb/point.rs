@@ -133,9 +133,15 @@ pub fn check_name(what: &'static str, name: &[u8]) -> Result<(), PointError> {
     if name.is_empty() {
         return Err(PointError::Empty { what });
     }
-    if name.iter().all(|b| PLAIN[usize::from(*b)]) {
+    // Without a branch per byte: names are short, and nearly all are plain.
+    if name.iter().fold(true, |plain, b| plain & PLAIN[usize::from(*b)]) {
         return Ok(());
     }
+    check_unicode_name(what, name)
+}
+
+#[cold]
+fn check_unicode_name(what: &'static str, name: &[u8]) -> Result<(), PointError> {
     let illegal = |found: &[u8]| PointError::Character { what, shown: shown(name), found: shown(found) };
     let text = std::str::from_utf8(name).map_err(|_| illegal("\u{fffd}".as_bytes()))?;
     let plain =

@@ -229,10 +229,11 @@ fn insert_tag<'a>(tags: &mut Tags<'a>, word: &'a [u8]) -> Result<(), PointError>
     let invalid = || PointError::Tag { shown: shown(word) };
     let equals = word.iter().position(|b| *b == b'=').ok_or_else(invalid)?;
     let (name, value) = (&word[..equals], &word[equals + 1..]);
-    if name.is_empty() || value.is_empty() || value.contains(&b'=') {
+    if name.is_empty() || value.is_empty() {
         return Err(invalid());
     }
-    tags.insert(name, value)
+    // A second `=` is outside the alphabet anyway: it is looked for only to give the better error.
+    tags.insert(name, value).map_err(|error| if value.contains(&b'=') { invalid() } else { error })
 }
 
 #[cfg(test)]
