@@ -1,0 +1,172 @@
+//! Every cell of the recovery table: built as a file, walked, and compared with what people read.
+
+use std::collections::HashMap;
+
+use tidelog_format::BLOCK;
+use tidelog_format::verdict::{At, Evidence, Grade, Verdict, verdict};
+use tidelog_format::walk::{Step, Walk};
+
+use crate::samples;
+use crate::support::batches::batch;
+use crate::support::writer::Writer;
+
+/// Frames up to `s`, then room.
+fn before_s() -> Writer {
+    let mut writer = samples::open();
+    let pending = writer.block * BLOCK;
+    writer.file.truncate(pending);
+    writer
+}
+
+/// The block or blocks that stand at `s`.
+fn standing(at: At, writer: &Writer) -> Vec<u8> {
+    let next = writer.prepare(&[batch(7, 4, 1040, &[b"the frame s"])]).bytes;
+    match at {
+        At::EndBlock => writer.prepare_mark(false).bytes,
+        At::Footer => writer.prepare_seal()[1].bytes.clone(),
+        At::Virgin => vec![0; BLOCK],
+        At::Stale => samples::earlier_life(1 + 2, 3, 77)[..BLOCK].to_vec(),
+        At::DamagedHeader => flipped(&next[..BLOCK], 40),
+        At::DamagedBody => flipped(&next[..BLOCK], 200),
+        At::FileEnd => Vec::new(),
+        At::Unsupported => newer(&next[..BLOCK]),
+    }
+}
+
+fn flipped(block: &[u8], byte: usize) -> Vec<u8> {
+    let mut out = block.to_vec();
+    out[byte] ^= 1;
+    out
+}
+
+/// The block's header with the next major version and a good checksum.
+pub(crate) fn newer(block: &[u8]) -> Vec<u8> {
+    let mut out = block.to_vec();
+    out[15] = 2;
+    let crc = crc32c::crc32c(&out[12..128]);
+    out[8..12].copy_from_slice(&crc.to_le_bytes());
+    out
+}
+
+/// A block behind `s` that shows this, in its place `distance` blocks behind.
+fn witness(evidence: Evidence, writer: &Writer, distance: usize) -> Vec<u8> {
+    let mut later = writer.clone();
+    let mut end = |synced: bool| {
+        (later.end_first_lsn, later.lsn, later.block) = (writer.lsn, writer.lsn + 1, writer.block + distance);
+        let mark = later.prepare_mark(false).bytes;
+        if synced { mark } else { without_mark(&mark) }
+    };
+    match evidence {
+        Evidence::Nothing => vec![0; BLOCK],
+        Evidence::WriteBegun => end(false),
+        Evidence::WasDurable => end(true),
+        Evidence::EndsHere => {
+            let [mut tail, _] = writer.prepare_seal();
+            let index = u32::try_from(writer.block + distance).unwrap();
+            tail.bytes[68..72].copy_from_slice(&index.to_le_bytes());
+            let crc = crc32c::crc32c(&tail.bytes[12..128]);
+            tail.bytes[8..12].copy_from_slice(&crc.to_le_bytes());
+            tail.bytes
+        }
+    }
+}
+
+fn without_mark(end_block: &[u8]) -> Vec<u8> {
+    let mut out = end_block.to_vec();
+    out[72] = 0;
+    let crc = crc32c::crc32c(&out[12..128]);
+    out[8..12].copy_from_slice(&crc.to_le_bytes());
+    out
+}
+
+/// Walks to `s` and shows the walk one block behind it.
+fn walk_cell(at: At, evidence: Evidence) -> (At, Evidence, Verdict) {
+    let writer = before_s();
+    let mut file = writer.file.clone();
+    file.extend(standing(at, &writer));
+    let mut walk = Walk::new(writer.expect());
+    loop {
+        let position = usize::try_from(walk.position()).unwrap();
+        match walk.step(&file[position..], true) {
+            Step::Frame(_) => {}
+            Step::Stopped => break,
+            Step::Need(needed) => panic!("{needed} bytes wanted"),
+        }
+    }
+    assert_eq!(walk.expect().lsn, Some(writer.lsn));
+    walk.look_behind(&witness(evidence, &writer, 3), u32::try_from(writer.block + 3).unwrap());
+    let outcome = walk.finish(None);
+    (outcome.at, outcome.evidence, outcome.verdict)
+}
+
+#[test]
+fn every_cell_of_the_table_is_reached_by_a_walk() {
+    for at in At::ALL {
+        for evidence in Evidence::ALL {
+            let walked = walk_cell(at, evidence);
+            assert_eq!(walked, (at, evidence, verdict(at, evidence)));
+        }
+    }
+}
+
+#[test]
+fn a_successor_says_what_a_trailer_says() {
+    let writer = samples::open();
+    for (ends, wanted) in [
+        (writer.lsn, Verdict::End(Grade::Proved)),
+        (writer.lsn + 1, Verdict::Corrupt),
+        (writer.lsn - 1, Verdict::Corrupt),
+    ] {
+        let walked = crate::support::walking::walk(&writer.file, writer.expect(), Some(ends));
+        assert_eq!(walked.outcome.verdict, wanted, "successor begins at {ends}");
+    }
+}
+
+#[test]
+fn evidence_of_durability_outranks_all_and_is_never_cut() {
+    for at in At::ALL {
+        let found = verdict(at, Evidence::WasDurable);
+        assert!(matches!(found, Verdict::Corrupt | Verdict::Unsupported), "{at:?}: {found:?}");
+    }
+}
+
+#[test]
+fn nothing_newer_is_called_damage() {
+    for evidence in Evidence::ALL {
+        assert_eq!(verdict(At::Unsupported, evidence), Verdict::Unsupported);
+    }
+}
+
+fn named(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::End(Grade::Proved) => "End, proved",
+        Verdict::End(Grade::Strong) => "End, strong",
+        Verdict::End(Grade::Weak) => "End, weak",
+        Verdict::Torn => "Torn",
+        Verdict::Corrupt => "Corrupt",
+        Verdict::Unsupported => "Unsupported",
+    }
+}
+
+/// The rows of the first table of docs/recovery.md.
+fn rows_of_the_page() -> HashMap<String, Vec<String>> {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/recovery.md")).unwrap();
+    let table = page.lines().skip_while(|line| !line.starts_with("| at `s` stands")).skip(2);
+    table
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            let mut cells = line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned());
+            (cells.next().unwrap(), cells.collect())
+        })
+        .collect()
+}
+
+#[test]
+fn docs_recovery_md_shows_the_table_that_the_code_uses() {
+    let page = rows_of_the_page();
+    assert_eq!(page.len(), At::ALL.len());
+    for at in At::ALL {
+        let wanted: Vec<_> = Evidence::ALL.into_iter().map(|evidence| named(verdict(at, evidence))).collect();
+        assert_eq!(page.get(&format!("{at:?}")).unwrap(), &wanted, "row {at:?}");
+    }
+}
