@@ -99,14 +99,36 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    type Body = fn(&[u8]);
+
+    const SEEDS: [(Body, &[u8]); 8] = [
+        (fuzz_telnet, b"\x05put m 1356998400.5 42.5 b=1 a=2\r\nversion\nput m 5000000000000 1 a=b\nput  x  1  -2e3 k=v\n"),
+        (fuzz_http_put, br#"[{"metric":"m.\u00e4","timestamp":1,"value":2,"tags":{"k":"v","n":5}},{"metric":"x"},{}]"#),
+        (fuzz_http_put, br#"{"metric":"m","timestamp":"1356998400.25","value":"-2.5e3","tags":{"a":"1","b":"2"}}"#),
+        (fuzz_http_put, b"{"),
+        (fuzz_records, br#" {"records":[{"key":"k","value_base64":"/w==","timestamp":5,"headers":{"a":"b"}},{}]}"#),
+        (fuzz_records, b"\x01{\"value\":\"x\",\"headers_list\":[[\"a\",null],[\"a\",\"b\"]]}\n\n{\"partition\":3}"),
+        (fuzz_records, b"\x01{\"offset\":1,\"timestamp\":-1,\"headers_list_base64\":[[\"a\",\"/w==\"]]}"),
+        (fuzz_records, b"\x02line\r\nline"),
+    ];
+
     #[test]
     fn the_seeds_run() {
-        fuzz_telnet(b"\x05put m 1356998400.5 42.5 b=1 a=2\r\nversion\nput m 5000000000000 1 a=b\nx\n");
-        fuzz_http_put(br#"[{"metric":"m","timestamp":1,"value":2,"tags":{"k":"v"}},{}]"#);
-        fuzz_http_put(b"{");
-        fuzz_records(br#" {"records":[{"key":"k","value_base64":"/w==","headers":{"a":"b"}}]}"#);
-        fuzz_records(b"\x01{\"value\":\"x\"}\n{}");
-        fuzz_records(b"\x02line\r\nline");
+        SEEDS.iter().for_each(|(body, seed)| body(seed));
+    }
+
+    #[test]
+    fn every_truncation_and_every_single_bit_flip_of_a_seed_is_harmless() {
+        for (body, seed) in SEEDS {
+            for at in 0..seed.len() {
+                body(&seed[..at]);
+                for bit in 0..8 {
+                    let mut flipped = seed.to_vec();
+                    flipped[at] ^= 1 << bit;
+                    body(&flipped);
+                }
+            }
+        }
     }
 
     proptest! {
@@ -115,6 +137,19 @@ mod tests {
             fuzz_telnet(&data);
             fuzz_http_put(&data);
             fuzz_records(&data);
+        }
+
+        #[test]
+        fn spliced_seeds_are_harmless(
+            pieces in proptest::collection::vec((0usize..8, any::<usize>(), any::<usize>()), 1..6),
+        ) {
+            let mut data = Vec::new();
+            for (seed, from, to) in &pieces {
+                let seed = SEEDS[*seed].1;
+                let (from, to) = (from % seed.len(), to % seed.len());
+                data.extend_from_slice(&seed[from.min(to)..from.max(to)]);
+            }
+            SEEDS[pieces[0].0].0(&data);
         }
     }
 }

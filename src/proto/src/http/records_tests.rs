@@ -195,6 +195,29 @@ fn a_record_of_the_limit_is_taken_and_one_byte_more_is_not() {
 }
 
 #[test]
+fn whatever_is_accepted_fits_a_batch() {
+    use tidelog_format::batch::{BatchBuilder, Codec};
+    let key_of = |len: usize| "k".repeat(len);
+    let limit = 64 * 1024;
+    let many = vec!["[\"\",null]"; limit / 6].join(",");
+    let bodies = [
+        format!("{{\"key\":\"{}\",\"value\":\"{}\"}}", key_of(limit), "v".repeat(1024 * 1024)),
+        format!("{{\"headers_list\":[{many}]}}"),
+        format!("{{\"headers\":{{\"{}\":\"{}\"}}}}", key_of(limit / 2 - 3), key_of(limit / 2 - 3)),
+        format!(
+            "{{\"key\":\"{}\",\"headers\":{{\"{}\":\"\"}}}}",
+            key_of(limit / 2 - 3),
+            key_of(limit / 2 - 3)
+        ),
+    ];
+    for body in bodies {
+        let records = all(BodyFormat::NdJson, &body);
+        let mut batch = BatchBuilder::new(Codec::None);
+        batch.push(&records[0].as_record(0)).unwrap();
+    }
+}
+
+#[test]
 fn more_records_than_allowed_are_refused_in_every_format() {
     for (format, two, three) in [
         (BodyFormat::Json, r#"{"records":[{},{}]}"#, r#"{"records":[{},{},{}]}"#),
