@@ -9,6 +9,8 @@
 //! # Limits
 //! 1 to 8 tags. Names and tag values consist of `a-z A-Z 0-9 - _ . /` and Unicode letters (alphabetic characters).
 
+use tidelog_format::batch::Record;
+
 use crate::shown::shown;
 
 pub use super::number::{MAX_SECONDS, MAX_VALUE_TEXT, NumberKind, timestamp_ms, value_kind};
@@ -111,6 +113,12 @@ pub struct PointRef<'a> {
 }
 
 impl<'a> PointRef<'a> {
+    /// The record that stores this point.
+    pub fn as_record(&self) -> Record<'a> {
+        let headers = Vec::new();
+        Record { timestamp: self.timestamp_ms, key: Some(self.series_key), value: Some(self.value), headers }
+    }
+
     /// The metric: the part of the key before its `{`.
     pub fn metric(&self) -> &'a [u8] {
         self.series_key.split(|b| *b == b'{').next().unwrap_or(self.series_key)

@@ -66,6 +66,14 @@ fn a_key_longer_than_the_limit_is_refused_and_nothing_is_written() {
 }
 
 #[test]
+fn a_point_becomes_a_record_with_its_key_time_and_number() {
+    let (series_key, value) = (&b"m{k=v}"[..], &b"4.20"[..]);
+    let point = PointRef { series_key, timestamp_ms: 5000, value, kind: NumberKind::Float };
+    let known = Record { timestamp: 5000, key: Some(series_key), value: Some(value), headers: vec![] };
+    assert_eq!((point.as_record(), point.metric()), (known, &b"m"[..]));
+}
+
+#[test]
 fn a_key_that_no_point_has_is_not_read_back() {
     for key in ["", "m", "m{}", "{k=v}", "m{k=v", "m{k}", "m{k=v}x", "m{k=v,}", "m{k=v=w}", "m{k=v,k=w}"] {
         assert!(parse_series_key(key.as_bytes()).is_none(), "{key}");
