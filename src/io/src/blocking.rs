@@ -5,8 +5,10 @@ use crate::error::IoError;
 use std::ffi::CString;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Runs a blocking call on the runtime's thread pool. If the future is dropped, the call still runs to its end.
@@ -23,11 +25,38 @@ pub(crate) async fn run<T: Send + 'static>(
         .map_err(|cause| IoError::new(operation, path, cause))
 }
 
-/// An opened file and whether the page cache is bypassed.
+/// An open file. Closing the last handle of a removed large file frees its blocks, which takes tens of
+/// milliseconds, so that is left to the runtime's thread pool.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    pub(crate) file: File,
+    file: ManuallyDrop<File>,
+    /// Whether the page cache is bypassed.
     pub(crate) direct: bool,
+}
+
+impl Opened {
+    fn new(file: File, direct: bool) -> Opened {
+        Opened { file: ManuallyDrop::new(file), direct }
+    }
+}
+
+impl Deref for Opened {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        // SAFETY: taken once, here, and the field is not touched afterwards.
+        let file = unsafe { ManuallyDrop::take(&mut self.file) };
+        let removed = file.metadata().is_ok_and(|found| found.nlink() == 0 && found.blocks() > 0);
+        if removed && let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn_blocking(move || drop(file));
+        }
+    }
 }
 
 /// Opens or creates (exclusively), with `O_DIRECT` where the file system takes it.
@@ -43,13 +72,13 @@ pub(crate) fn open(path: &Path, access: Access, create: bool) -> io::Result<Open
             .open(path)
     };
     match attempt(sync_flag | libc::O_DIRECT) {
-        Ok(file) => Ok(Opened { file, direct: true }),
+        Ok(file) => Ok(Opened::new(file, true)),
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
             // Refusing O_DIRECT, Linux may have created the name before it said no.
             if create {
                 remove_if_empty(path);
             }
-            attempt(sync_flag).map(|file| Opened { file, direct: false })
+            attempt(sync_flag).map(|file| Opened::new(file, false))
         }
         Err(error) => Err(error),
     }

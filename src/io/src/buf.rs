@@ -36,7 +36,7 @@ impl Buf {
     /// least one block. Aborts like any allocation when memory is exhausted.
     pub fn heap(capacity: usize) -> Buf {
         let capacity = rounded(capacity);
-        Buf { memory: allocate(layout(capacity, BLOCK)), capacity, home: Home::Heap }
+        Buf { memory: allocate(layout(capacity)), capacity, home: Home::Heap }
     }
 
     /// Bytes this buffer holds; always a multiple of [`BLOCK`].
@@ -75,7 +75,7 @@ impl Drop for Buf {
     fn drop(&mut self) {
         match &self.home {
             // SAFETY: allocated in `heap` with this very layout and not freed before.
-            Home::Heap => unsafe { dealloc(self.memory.as_ptr(), layout(self.capacity, BLOCK)) },
+            Home::Heap => unsafe { dealloc(self.memory.as_ptr(), layout(self.capacity)) },
             Home::Arena(arena) => arena.give_back(self.memory, self.capacity),
         }
     }
@@ -104,13 +104,10 @@ unsafe impl Send for Arena {}
 unsafe impl Sync for Arena {}
 
 impl Arena {
-    /// Huge pages are worth having: fewer pieces per transfer. The kernel gives them to aligned memory only.
-    const ALIGN: usize = 2 << 20;
-
     /// An arena of at least `len` bytes (rounded up to a block).
     pub(crate) fn new(len: usize) -> Arc<Arena> {
         let len = rounded(len);
-        let memory = allocate(layout(len, Arena::ALIGN));
+        let memory = allocate(layout(len));
         Arc::new(Arena { memory, len, free: Mutex::new(vec![(0, len)]) })
     }
 
@@ -165,7 +162,7 @@ impl Arena {
 impl Drop for Arena {
     fn drop(&mut self) {
         // SAFETY: allocated in `new` with this very layout; every Buf cut from it holds an Arc, so none is left.
-        unsafe { dealloc(self.memory.as_ptr(), layout(self.len, Arena::ALIGN)) };
+        unsafe { dealloc(self.memory.as_ptr(), layout(self.len)) };
     }
 }
 
@@ -174,9 +171,9 @@ fn rounded(capacity: usize) -> usize {
     capacity.max(1).div_ceil(BLOCK).saturating_mul(BLOCK)
 }
 
-fn layout(len: usize, align: usize) -> Layout {
+fn layout(len: usize) -> Layout {
     #[expect(clippy::expect_used, reason = "a size over isize::MAX is an allocation no machine can make")]
-    Layout::from_size_align(len, align).expect("buffer size fits the address space")
+    Layout::from_size_align(len, BLOCK).expect("buffer size fits the address space")
 }
 
 fn allocate(layout: Layout) -> NonNull<u8> {

@@ -120,18 +120,17 @@ impl DiskFile for PosixFile {
 
     async fn sync(&self) -> Result<(), IoError> {
         let inner = Arc::clone(&self.inner);
-        blocking::run("sync", &self.inner.path, move |_| inner.opened.file.sync_all()).await
+        blocking::run("sync", &self.inner.path, move |_| inner.opened.sync_all()).await
     }
 
     async fn len(&self) -> Result<u64, IoError> {
-        let found = self.inner.opened.file.metadata();
+        let found = self.inner.opened.metadata();
         found.map(|found| found.len()).map_err(|cause| IoError::new("length", &self.inner.path, cause))
     }
 
     async fn set_len(&self, len: u64) -> Result<(), IoError> {
         let inner = Arc::clone(&self.inner);
-        let done =
-            blocking::run("set length", &self.inner.path, move |_| inner.opened.file.set_len(len)).await;
+        let done = blocking::run("set length", &self.inner.path, move |_| inner.opened.set_len(len)).await;
         done.map_err(|error| error.at(0, len))
     }
 }
@@ -168,12 +167,12 @@ impl PosixFile {
 impl Inner {
     fn write(&self, bytes: &[u8], pos: u64) -> Result<(), IoError> {
         let fail = |cause| IoError::new("write", &self.path, cause).at(pos, bytes.len() as u64);
-        let written = uninterrupted(|| self.opened.file.write_at(bytes, pos)).map_err(fail)?;
+        let written = uninterrupted(|| self.opened.write_at(bytes, pos)).map_err(fail)?;
         if written < bytes.len() {
             return Err(IoError::short_write(&self.path, pos, bytes.len() as u64, written as u64));
         }
         if self.access == Access::Durable && !self.opened.direct {
-            self.opened.file.sync_data().map_err(fail)?;
+            self.opened.sync_data().map_err(fail)?;
         }
         Ok(())
     }
@@ -182,7 +181,7 @@ impl Inner {
         let len = bytes.len() as u64;
         let mut done = 0;
         while done < bytes.len() {
-            let read = uninterrupted(|| self.opened.file.read_at(&mut bytes[done..], pos + done as u64))
+            let read = uninterrupted(|| self.opened.read_at(&mut bytes[done..], pos + done as u64))
                 .map_err(|cause| IoError::new("read", &self.path, cause).at(pos, len))?;
             done += read;
             // A part of a block comes only from the end of the file, and O_DIRECT could not go on from there.

@@ -16,6 +16,7 @@
 //! Renames of a file are atomic, as in a journaling file system; directories cannot be renamed.
 
 mod faults;
+mod file;
 mod medium;
 mod names;
 mod state;
@@ -23,11 +24,10 @@ mod state;
 mod tests;
 
 pub use faults::{Counters, Kind};
+pub use file::SimFile;
 
-use crate::disk::check_transfer;
-use crate::{Access, Buf, DirEntry, Disk, DiskFile, Fault, IoError, Outcome};
-use faults::{Plan, cause_of};
-use names::{Inode, Node};
+use crate::{Access, Buf, DirEntry, Disk, Fault, IoError};
+use faults::Plan;
 use state::{State, key};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -37,14 +37,6 @@ use std::rc::Rc;
 #[derive(Clone)]
 pub struct Sim {
     state: Rc<RefCell<State>>,
-}
-
-/// A file of [`Sim`].
-pub struct SimFile {
-    sim: Sim,
-    inode: Inode,
-    path: PathBuf,
-    access: Access,
 }
 
 /// Runs `body` on a current-thread tokio runtime with a LocalSet, for tests on a simulated disk.
@@ -197,7 +189,7 @@ impl Sim {
         // The handle is made inside, so that it is closed again if this future is dropped.
         let open = |state: &mut State, path: &Path| {
             let inode = if create { state.create(path) } else { state.open(path) }?;
-            Ok(SimFile { sim: self.clone(), inode, path: path.to_owned(), access })
+            Ok(SimFile::new(self, inode, path, access))
         };
         self.on_names(operation, path, open).await
     }
@@ -253,138 +245,5 @@ impl Disk for Sim {
 
     async fn free_space(&self, path: &Path) -> Result<u64, IoError> {
         self.on_names("free space", path, |state, _| Ok(state.free())).await
-    }
-}
-
-impl DiskFile for SimFile {
-    async fn write_at(&self, buf: Buf, len: usize, pos: u64) -> Outcome<()> {
-        if let Err(error) = check_transfer("write", &self.path, &buf, len, pos) {
-            return (Err(error), buf);
-        }
-        let started = self.state().borrow_mut().take_off(self.inode, &self.path, self.access, buf, len, pos);
-        let mut landing = match started {
-            Ok(number) => Landing { sim: &self.sim, number: Some(number) },
-            Err((error, buf)) => return (Err(error), buf),
-        };
-        self.sim.pause().await;
-        landing.land().unwrap_or_else(|| (Ok(()), Buf::heap(0)))
-    }
-
-    async fn read_at(&self, mut buf: Buf, len: usize, pos: u64) -> Outcome<usize> {
-        if let Err(error) = check_transfer("read", &self.path, &buf, len, pos) {
-            return (Err(error), buf);
-        }
-        let begun = self.state().borrow_mut().begin(Kind::Read, "read", &self.path, (pos, len as u64));
-        let fault = match begun {
-            Ok(fault) => fault,
-            Err(error) => return (Err(error), buf),
-        };
-        self.sim.pause().await;
-        let mut state = self.state().borrow_mut();
-        if let Err(error) = state.alive("read", &self.path) {
-            return (Err(error), buf);
-        }
-        if let Some(fault) = fault {
-            return (Err(IoError::new("read", &self.path, cause_of(fault)).at(pos, len as u64)), buf);
-        }
-        let read = state.content(self.inode).read(&mut buf[..len], pos);
-        (Ok(read), buf)
-    }
-
-    async fn sync(&self) -> Result<(), IoError> {
-        let (fault, until, len) = {
-            let mut state = self.state().borrow_mut();
-            let fault = state.begin(Kind::Sync, "sync", &self.path, (0, 0))?;
-            (fault, state.step(), state.len_of(self.inode))
-        };
-        self.sim.pause().await;
-        let mut state = self.state().borrow_mut();
-        state.alive("sync", &self.path)?;
-        match fault {
-            Some(fault) => {
-                let chance = state.chance.clone();
-                state.content(self.inode).fail_sync(&chance);
-                Err(IoError::new("sync", &self.path, cause_of(fault)))
-            }
-            None => {
-                state.content(self.inode).sync(until, len);
-                Ok(())
-            }
-        }
-    }
-
-    async fn len(&self) -> Result<u64, IoError> {
-        let mut state = self.state().borrow_mut();
-        state.begin_plain(Kind::Name, "length", &self.path)?;
-        Ok(state.len_of(self.inode))
-    }
-
-    async fn set_len(&self, len: u64) -> Result<(), IoError> {
-        let result = {
-            let mut state = self.state().borrow_mut();
-            match state.begin(Kind::Write, "set length", &self.path, (len, 0))? {
-                Some(fault) => Err(IoError::new("set length", &self.path, cause_of(fault)).at(0, len)),
-                None if self.access == Access::Read => {
-                    Err(IoError::invalid("set length", &self.path, "opened for reading only").at(0, len))
-                }
-                None => {
-                    let step = state.step();
-                    state.content(self.inode).set_len(len, step);
-                    Ok(())
-                }
-            }
-        };
-        self.sim.pause().await;
-        self.state().borrow().alive("set length", &self.path)?;
-        result
-    }
-}
-
-impl SimFile {
-    fn state(&self) -> &RefCell<State> {
-        &self.sim.state
-    }
-}
-
-impl Drop for SimFile {
-    fn drop(&mut self) {
-        // Not while the state is borrowed: only when an error path inside drops a file just made, see `open_with`.
-        if let Ok(mut state) = self.sim.state.try_borrow_mut() {
-            state.close(self.inode);
-        }
-    }
-}
-
-/// Completes its write also when the future that waits for it is dropped, as a kernel does.
-struct Landing<'a> {
-    sim: &'a Sim,
-    number: Option<u64>,
-}
-
-impl Landing<'_> {
-    fn land(&mut self) -> Option<Outcome<()>> {
-        self.number.take().map(|number| self.sim.state.borrow_mut().land(number))
-    }
-}
-
-impl Drop for Landing<'_> {
-    fn drop(&mut self) {
-        drop(self.land());
-    }
-}
-
-impl State {
-    fn list(&mut self, dir: &Path) -> std::io::Result<Vec<DirEntry>> {
-        match self.names.get(dir) {
-            None => return Err(cause_of(Fault::NotFound)),
-            Some(Node::File(_)) => return Err(std::io::Error::from_raw_os_error(libc::ENOTDIR)),
-            Some(Node::Dir) => {}
-        }
-        let entry = |(path, node): (PathBuf, Node)| DirEntry {
-            name: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-            len: if let Node::File(inode) = node { self.len_of(inode) } else { 0 },
-            is_dir: node == Node::Dir,
-        };
-        Ok(self.names.children(dir).into_iter().map(entry).collect())
     }
 }

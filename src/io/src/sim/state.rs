@@ -4,7 +4,7 @@ use super::faults::{Counters, Faults, Kind, Trace, cause_of};
 use super::medium::{Medium, SECTOR};
 use super::names::{Inode, Names, Node, clean};
 use crate::random::Entropy;
-use crate::{Access, Buf, Fault, IoError, Outcome};
+use crate::{Access, Buf, DirEntry, Fault, IoError, Outcome};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -173,6 +173,20 @@ impl State {
             self.names.sync(dir.parent().unwrap_or(Path::new("")), self.step);
         }
         Ok(())
+    }
+
+    pub(super) fn list(&mut self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        match self.names.get(dir) {
+            None => return Err(errno(libc::ENOENT)),
+            Some(Node::File(_)) => return Err(errno(libc::ENOTDIR)),
+            Some(Node::Dir) => {}
+        }
+        let entry = |(path, node): (PathBuf, Node)| DirEntry {
+            name: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            len: if let Node::File(inode) = node { self.len_of(inode) } else { 0 },
+            is_dir: node == Node::Dir,
+        };
+        Ok(self.names.children(dir).into_iter().map(entry).collect())
     }
 
     pub(super) fn close(&mut self, inode: Inode) {

@@ -11,6 +11,7 @@
 //! One arena of up to 4 MiB is registered per ring; when the locked-memory limit is used up, less or nothing is
 //! registered and buffers come from the heap, which costs a few percent. At most [`MAX_IN_FLIGHT`] operations are
 //! in the kernel at once; more wait their turn. Work that hogs the thread without yielding holds everything back.
+//! On a file system that refuses `O_DIRECT` the page cache is used, still with `O_DSYNC`.
 
 mod flush;
 mod ring;
@@ -19,11 +20,10 @@ mod tests;
 
 pub use ring::MAX_IN_FLIGHT;
 
-use crate::blocking;
+use crate::blocking::{self, Opened};
 use crate::disk::check_transfer;
 use crate::{Access, BLOCK, Buf, DirEntry, Disk, DiskFile, IoError, Outcome};
 use ring::{Done, Ring};
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -39,7 +39,7 @@ pub struct Uring {
 #[derive(Clone)]
 pub struct UringFile {
     ring: Rc<Ring>,
-    file: Arc<File>,
+    file: Arc<Opened>,
     path: Rc<PathBuf>,
 }
 
@@ -65,7 +65,7 @@ impl Uring {
         let operation = if create { "create" } else { "open" };
         let opened = blocking::run(operation, path, move |path| blocking::open(path, access, create)).await?;
         let ring = Rc::clone(&self.ring);
-        Ok(UringFile { ring, file: Arc::new(opened.file), path: Rc::new(path.to_owned()) })
+        Ok(UringFile { ring, file: Arc::new(opened), path: Rc::new(path.to_owned()) })
     }
 }
 

@@ -9,11 +9,11 @@
 //! goes only after the driver has seen the last completion.
 
 use super::flush::flush_starved;
+use crate::blocking::Opened;
 use crate::buf::Arena;
 use crate::{Buf, IoError};
 use io_uring::{cqueue, opcode, squeue, types};
 use std::cell::{Cell, RefCell};
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
@@ -56,7 +56,7 @@ pub(super) struct Done {
 /// What an operation in flight keeps alive.
 struct Held {
     buf: Option<Buf>,
-    _file: Arc<File>,
+    _file: Arc<Opened>,
     _permit: OwnedSemaphorePermit,
     sequence: u64,
 }
@@ -124,7 +124,7 @@ impl Ring {
     }
 
     /// Writes bytes `[0, len)` of `buf`, which the caller has checked against its capacity.
-    pub(super) async fn write(&self, file: &Arc<File>, mut buf: Buf, len: usize, pos: u64) -> Done {
+    pub(super) async fn write(&self, file: &Arc<Opened>, mut buf: Buf, len: usize, pos: u64) -> Done {
         let (fd, memory) = (types::Fd(file.as_raw_fd()), buf.as_raw());
         let entry = match self.index_of(&buf) {
             Some(index) => opcode::WriteFixed::new(fd, memory, len as u32, index).offset(pos).build(),
@@ -134,7 +134,7 @@ impl Ring {
     }
 
     /// Reads into bytes `range` of `buf`, which the caller has checked against its capacity.
-    pub(super) async fn read(&self, file: &Arc<File>, mut buf: Buf, range: Range<usize>, pos: u64) -> Done {
+    pub(super) async fn read(&self, file: &Arc<Opened>, mut buf: Buf, range: Range<usize>, pos: u64) -> Done {
         let (fd, len) = (types::Fd(file.as_raw_fd()), range.len() as u32);
         // SAFETY: range.start is within the buffer's capacity.
         let memory = unsafe { buf.as_raw().add(range.start) };
@@ -146,7 +146,7 @@ impl Ring {
     }
 
     /// Makes data and metadata durable.
-    pub(super) async fn sync(&self, file: &Arc<File>) -> io::Result<()> {
+    pub(super) async fn sync(&self, file: &Arc<Opened>) -> io::Result<()> {
         let entry = opcode::Fsync::new(types::Fd(file.as_raw_fd())).build();
         let (result, _) = self.submit(file, None, entry).await;
         result.map(|_| ())
@@ -167,7 +167,7 @@ impl Ring {
         self.arena.as_ref().filter(|arena| buf.lives_in(arena)).map(|_| ARENA_INDEX)
     }
 
-    async fn transfer(&self, file: &Arc<File>, buf: Buf, entry: squeue::Entry) -> Done {
+    async fn transfer(&self, file: &Arc<Opened>, buf: Buf, entry: squeue::Entry) -> Done {
         let capacity = buf.capacity();
         let (result, buf) = self.submit(file, Some(buf), entry).await;
         Done { result, buf: buf.unwrap_or_else(|| Buf::heap(capacity)) }
@@ -176,7 +176,7 @@ impl Ring {
     /// Puts an entry on the ring and waits. `entry` may refer to `file` and to the memory of `buf` only.
     async fn submit(
         &self,
-        file: &Arc<File>,
+        file: &Arc<Opened>,
         buf: Option<Buf>,
         entry: squeue::Entry,
     ) -> (io::Result<usize>, Option<Buf>) {
@@ -198,7 +198,7 @@ impl Ring {
 }
 
 impl Table {
-    fn put(&self, buf: Option<Buf>, file: Arc<File>, permit: OwnedSemaphorePermit) -> usize {
+    fn put(&self, buf: Option<Buf>, file: Arc<Opened>, permit: OwnedSemaphorePermit) -> usize {
         let sequence = self.sequence.get();
         self.sequence.set(sequence + 1);
         let held = Some(Held { buf, _file: file, _permit: permit, sequence });
