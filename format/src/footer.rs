@@ -35,7 +35,7 @@ pub const POSITION_REACH: u64 = 256 * 1024;
 /// Where a partition's batches are, sparsely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// Base offset of the first batch of the partition in the frame.
+    /// Base offset of the batch that got the position.
     pub offset: u64,
     /// Largest timestamp of the partition's batches from here to the next position, ms.
     pub max_timestamp: i64,
