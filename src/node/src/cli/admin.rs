@@ -1,6 +1,5 @@
 //! `tidelog topic`: create, list, describe, delete.
 
-use tidelog_client::Client;
 use tidelog_proto::http::admin::{CreateTopic, TopicConfig, TopicDescription};
 
 use super::args::{CreateArgs, DeleteArgs, DescribeArgs, ListArgs, Output, TopicCommand};
@@ -26,7 +25,7 @@ async fn create(args: CreateArgs) -> Result<(), Failure> {
     let config = TopicConfig { retention_ms: args.retention_ms, retention_bytes: args.retention_bytes };
     let request = CreateTopic { name: args.topic, partitions: args.partitions, config };
     request.check().map_err(|error| Failure::Usage(error.to_string()))?;
-    let client = Client::connect(&args.server.server).await?;
+    let client = args.server.connect().await?;
     let created = client.create_topic(&request).await?;
     match args.output {
         Output::Json => output::json(&created),
@@ -39,7 +38,7 @@ async fn create(args: CreateArgs) -> Result<(), Failure> {
 }
 
 async fn list(args: ListArgs) -> Result<(), Failure> {
-    let client = Client::connect(&args.server.server).await?;
+    let client = args.server.connect().await?;
     let list = client.list_topics().await?;
     if args.output == Output::Json {
         return output::json(&list);
@@ -50,7 +49,7 @@ async fn list(args: ListArgs) -> Result<(), Failure> {
 }
 
 async fn describe(args: DescribeArgs) -> Result<(), Failure> {
-    let client = Client::connect(&args.server.server).await?;
+    let client = args.server.connect().await?;
     let topic = client.describe_topic(&args.topic).await?;
     match args.output {
         Output::Json => output::json(&topic),
@@ -82,7 +81,7 @@ fn description(topic: &TopicDescription) -> String {
 }
 
 async fn delete(args: DeleteArgs) -> Result<(), Failure> {
-    let client = Client::connect(&args.server.server).await?;
+    let client = args.server.connect().await?;
     let topic = client.describe_topic(&args.topic).await?;
     let records = topic.partitions.iter().map(|p| p.committed_offset.saturating_sub(p.start_offset)).sum();
     let deed = format!(

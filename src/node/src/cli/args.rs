@@ -1,8 +1,10 @@
 //! The definitions of all client commands: what clap parses, and the help texts.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use tidelog_client::{Client, Error, Options};
 use tidelog_format::record_format::RecordFormat;
 use tidelog_proto::offset_spec::OffsetSpec;
 
@@ -29,6 +31,17 @@ pub(crate) struct ServerArgs {
     /// Address of the server, as HOST:PORT
     #[arg(long, value_name = "ADDR", env = "TIDELOG_SERVER", default_value = "127.0.0.1:4242")]
     pub(crate) server: String,
+    /// Keep trying for so long when the server goes away or is overloaded, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    pub(crate) retry: u64,
+}
+
+impl ServerArgs {
+    /// Checks once that the server is there.
+    pub(crate) async fn connect(&self) -> Result<Client, Error> {
+        let options = Options { retry_for: Duration::from_secs(self.retry), ..Options::default() };
+        Client::connect_with(&self.server, options).await
+    }
 }
 
 /// How an answer is printed.

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use tidelog_client::{Chunk, Client, Consumer, ConsumerOptions};
+use tidelog_client::{Chunk, Consumer, ConsumerOptions};
 
 use super::args::ConsumeArgs;
 use super::exit::{Failure, end_on_interrupt};
@@ -15,7 +15,7 @@ const PIECE: usize = 64 * 1024;
 /// Reads records and writes them to stdout.
 pub(crate) async fn consume(args: ConsumeArgs) -> Result<(), Failure> {
     end_on_interrupt();
-    let client = Client::connect(&args.server.server).await?;
+    let client = args.server.connect().await?;
     let options = ConsumerOptions { from: args.offset, until_end: args.exit, ..ConsumerOptions::default() };
     let mut consumer = client.consumer(&args.topic, &args.partitions, options).await?;
     let mut out = Out {

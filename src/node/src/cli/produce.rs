@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use memchr::memmem::Finder;
-use tidelog_client::{Client, Delivery, Error, Producer, ProducerOptions};
+use tidelog_client::{Delivery, Error, Producer, ProducerOptions};
 use tidelog_format::batch::{Header, Record};
 use tidelog_io::clock::Clock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -21,7 +21,7 @@ const LINGER: Duration = Duration::from_millis(5);
 /// Stores one record for each line of the input.
 pub(crate) async fn produce(args: ProduceArgs) -> Result<(), Failure> {
     let mut input = Input::open(&args.file)?;
-    let client = Client::connect(&args.server.server).await?;
+    let client = args.server.connect().await?;
     let producer = client.producer(&args.topic, ProducerOptions::default()).await?;
     if let Some(partition) = args.partition {
         producer.check_partition(partition)?;

@@ -90,7 +90,7 @@ fn row(out: &mut Vec<u8>, [partition, offset, time, key, value]: [&str; 5]) {
 }
 
 fn cell(bytes: Option<&[u8]>) -> String {
-    bytes.map_or_else(|| "-".to_owned(), |bytes| escaped(bytes))
+    bytes.map_or_else(|| "-".to_owned(), escaped)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `tidelog topic trim`: deletes the oldest records of partitions, after saying which.
 
-use tidelog_client::{Client, Error};
+use tidelog_client::Error;
 use tidelog_proto::http::admin::{PartitionDescription, TopicDescription};
 use tidelog_proto::offset_spec::OffsetSpec;
 
@@ -21,7 +21,7 @@ struct Cut {
 
 /// Deletes the records below an offset.
 pub(crate) async fn trim(args: TrimArgs) -> Result<(), Failure> {
-    let client = Client::connect(&args.server.server).await?;
+    let client = args.server.connect().await?;
     let topic = client.describe_topic(&args.topic).await?;
     let mut cuts = Vec::new();
     for partition in selected(&topic, &args.partitions)? {
