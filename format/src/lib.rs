@@ -20,6 +20,8 @@ pub mod end_block;
 pub mod entry;
 pub mod footer;
 pub mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod index;
 mod le;
 pub mod name;

@@ -42,7 +42,7 @@ fn regenerate() {
 fn the_generator_still_makes_the_same_bytes() {
     for vector in make::all() {
         // What a codec's library writes may change with the library; what it must read may not.
-        if vector.name != make::CODECS {
+        if !make::compressed(vector.name) {
             assert!(vector.bytes == stored(vector.name), "{} differs from what is stored", vector.name);
         }
     }

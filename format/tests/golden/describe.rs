@@ -24,6 +24,11 @@ pub(crate) fn json(vectors: &[Vector]) -> String {
         match vector.golden {
             Golden::Segment(expect) => segment(&mut out, &vector.bytes, expect),
             Golden::Superblock => superblock(&mut out, &vector.bytes),
+            Golden::Batch => {
+                let _ = write!(out, "    \"verdict\": \"intact\"");
+                batch(&mut out, &vector.bytes);
+                out.push('\n');
+            }
         }
         let _ = writeln!(out, "  }}{}", if index + 1 < vectors.len() { "," } else { "" });
     }
@@ -145,7 +150,13 @@ fn entry(out: &mut String, entry: &Entry<'_>) {
         let _ = write!(out, ", \"body\": \"{}\"}}", hex(entry.body));
         return;
     }
-    let view = BatchView::parse(entry.body).unwrap();
+    batch(out, entry.body);
+    out.push('}');
+}
+
+fn batch(out: &mut String, bytes: &[u8]) {
+    let view = BatchView::parse(bytes).unwrap();
+    view.verify_crc().unwrap();
     let _ = write!(out, ", \"codec\": \"{}\", \"records\": [", view.header().codec().unwrap());
     let mut scratch = Vec::new();
     for (index, record) in view.records(&mut scratch).unwrap().enumerate() {
@@ -160,7 +171,7 @@ fn entry(out: &mut String, entry: &Entry<'_>) {
             record.headers.len()
         );
     }
-    out.push_str("]}");
+    out.push(']');
 }
 
 fn superblock(out: &mut String, bytes: &[u8]) {

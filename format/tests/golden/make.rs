@@ -24,6 +24,8 @@ pub(crate) enum Golden {
     Segment(Expect),
     /// A superblock.
     Superblock,
+    /// A RecordBatch.
+    Batch,
 }
 
 /// The vector whose bytes depend on the codecs' libraries.
@@ -107,6 +109,7 @@ pub(crate) fn all() -> Vec<Vector> {
     out.extend(stale());
     out.extend(newer());
     out.push(codecs_of(codecs()));
+    out.extend(batches());
     out.extend(superblocks());
     out
 }
@@ -248,6 +251,26 @@ fn codecs() -> Vec<u8> {
     }
     writer.write(&entries);
     writer.file
+}
+
+/// Names of the batches' files, in the order of the codecs.
+const BATCHES: [&str; 5] =
+    ["batch-none.bin", "batch-gzip.bin", "batch-snappy.bin", "batch-lz4.bin", "batch-zstd.bin"];
+
+fn batches() -> Vec<Vector> {
+    let entry = |codec| coded(codec, 7, 40, 1_700_000_000_000, &[b"web-1 answered in 12 ms".as_slice(); 9]);
+    let vector = |(codec, name)| Vector {
+        name,
+        what: "a batch of nine records at offset 40",
+        golden: Golden::Batch,
+        bytes: entry(codec).body,
+    };
+    Codec::ALL.into_iter().zip(BATCHES).map(vector).collect()
+}
+
+/// Whether the bytes come from a codec's library, which may write others in a later version.
+pub(crate) fn compressed(name: &str) -> bool {
+    name == CODECS || BATCHES[1..].contains(&name)
 }
 
 /// The codecs' vector with these bytes.
