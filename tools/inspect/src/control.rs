@@ -1,0 +1,80 @@
+//! Control entries in words.
+
+use tidelog_format::entry::{Entry, EntryKind};
+use tidelog_format::opening::Opening;
+use tidelog_format::record_format::escaped;
+
+use crate::output::hex;
+
+/// A word for the kind, also used in JSON.
+pub(crate) fn kind(entry: &Entry<'_>) -> &'static str {
+    match entry.kind() {
+        Some(EntryKind::Batch) => "batch",
+        Some(EntryKind::Opening) => "opening",
+        Some(EntryKind::PartitionCreated) => "partition-created",
+        Some(EntryKind::PartitionDeleted) => "partition-deleted",
+        Some(EntryKind::Trim) => "trim",
+        Some(EntryKind::SpanStart) => "span-start",
+        Some(EntryKind::Promise) => "promise",
+        Some(EntryKind::Command) => "command",
+        Some(EntryKind::Snapshot) => "snapshot",
+        Some(EntryKind::Vote) => "vote",
+        Some(EntryKind::Truncate) => "truncate",
+        Some(EntryKind::Purge) => "purge",
+        None => "unknown",
+    }
+}
+
+/// What the entry says; text from its body is cut after `max` bytes and not yet escaped.
+pub(crate) fn says(entry: &Entry<'_>, max: usize) -> String {
+    let row = &entry.row;
+    match entry.kind() {
+        Some(EntryKind::Opening) => match Opening::decode(entry.body) {
+            Ok(opening) => opening_says(&opening),
+            Err(damage) => damage.to_string(),
+        },
+        Some(EntryKind::PartitionCreated) => text(entry.body, max),
+        Some(EntryKind::PartitionDeleted) => "all records are unwanted".to_owned(),
+        Some(EntryKind::Trim) => format!("records below offset {} are unwanted", row.base_offset),
+        Some(EntryKind::Snapshot) => {
+            format!("part {} of {}: {}", row.base_offset.saturating_add(1), row.count, text(entry.body, max))
+        }
+        None => format!("kind {}, may be skipped: {}", row.kind, text(entry.body, max)),
+        Some(_) => text(entry.body, max),
+    }
+}
+
+fn opening_says(opening: &Opening) -> String {
+    let before = match opening.predecessor {
+        Some(before) => {
+            format!("after segment {} of epoch {}, LSN {}", before.number, before.epoch, before.last_lsn)
+        }
+        None => "the first".to_owned(),
+    };
+    format!(
+        "segment {} of shard {}, {before}, planned for {} bytes, cluster {}",
+        opening.number,
+        opening.shard,
+        opening.segment_bytes,
+        hex(&opening.cluster)
+    )
+}
+
+/// The body as text if it is text, else as hexadecimal digits.
+fn text(body: &[u8], max: usize) -> String {
+    let cut = &body[..body.len().min(max)];
+    let rest = if body.len() > max { format!(" ... ({} bytes)", body.len()) } else { String::new() };
+    match std::str::from_utf8(cut) {
+        Ok(text) => format!("{text}{rest}"),
+        // Cut within a character: what is before it is text.
+        Err(error) if error.error_len().is_none() && body.len() > max => {
+            format!("{}{rest}", String::from_utf8_lossy(&cut[..error.valid_up_to()]))
+        }
+        Err(_) => format!("{}{rest}", hex(&cut[..cut.len().min(max / 2)])),
+    }
+}
+
+/// The same for a table: escaped.
+pub(crate) fn shown(entry: &Entry<'_>, max: usize) -> String {
+    escaped(says(entry, max).as_bytes())
+}

@@ -1,0 +1,50 @@
+//! What keeps the inspector from going on.
+
+use std::io;
+use std::path::PathBuf;
+
+use tidelog_io::{Fault, IoError};
+
+/// An error that ends the command.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InspectError {
+    #[error("{} does not exist", .0.display())]
+    NotFound(PathBuf),
+    #[error("{} holds nothing of Tidelog; give a data directory, a folder of its `shards`, or a .seg file", .0.display())]
+    Nothing(PathBuf),
+    #[error("{} can't be listed: {cause}", path.display())]
+    List { path: PathBuf, cause: io::Error },
+    #[error(transparent)]
+    Io(IoError),
+    #[error("output failed: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl InspectError {
+    /// A failed listing of `path`.
+    pub(crate) fn list(path: &std::path::Path, cause: io::Error) -> InspectError {
+        match cause.kind() {
+            io::ErrorKind::NotFound => InspectError::NotFound(path.to_owned()),
+            _ => InspectError::List { path: path.to_owned(), cause },
+        }
+    }
+
+    /// Whether nobody reads the output any more; that is no failure.
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        matches!(self, InspectError::Output(cause) if cause.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// Whether the thing asked for is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, InspectError::NotFound(_) | InspectError::Nothing(_))
+    }
+}
+
+impl From<IoError> for InspectError {
+    fn from(error: IoError) -> InspectError {
+        match error.kind() {
+            Fault::NotFound => InspectError::NotFound(error.path().to_owned()),
+            _ => InspectError::Io(error),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Reads one segment of a shard with all that is known of it: the way in for every command.
+
+use tidelog_format::block::BLOCK_U64;
+use tidelog_io::IoError;
+
+use crate::chain::{Chain, FirstFrame};
+use crate::error::InspectError;
+use crate::finding::{Finding, Severity, Subject};
+use crate::pass::{Passed, Visitor, pass};
+use crate::seal::Seal;
+use crate::tail;
+use crate::tree::{SegmentFile, shown};
+use crate::window::Window;
+
+/// A segment that was read.
+#[derive(Debug)]
+pub(crate) struct ReadSegment {
+    /// Path, escaped.
+    pub(crate) name: String,
+    pub(crate) len: u64,
+    pub(crate) passed: Passed,
+    /// The seal, if the file's last block is a trailer of this life of the file.
+    pub(crate) seal: Option<Seal>,
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) window: Window,
+}
+
+impl ReadSegment {
+    /// Whether the segment is sealed.
+    pub(crate) fn state(&self) -> &'static str {
+        match (&self.seal, self.passed.is_unbegun()) {
+            (Some(_), _) => "sealed",
+            (None, true) => "unused",
+            (None, false) => "open",
+        }
+    }
+}
+
+/// The seal of a file of whatever life, for those who need it before the frames.
+pub(crate) fn seal_of(file: &SegmentFile) -> Result<Option<Seal>, IoError> {
+    Seal::read(&Window::open(&file.path)?)
+}
+
+/// Reads `file` and hands its frames and holes to `visitor`; `next` is the segment behind it. The chain goes on
+/// behind it.
+pub(crate) fn read_segment(
+    chain: &mut Chain,
+    file: &SegmentFile,
+    next: Option<&SegmentFile>,
+    visitor: &mut dyn Visitor,
+) -> Result<ReadSegment, InspectError> {
+    let name = shown(&file.path);
+    let mut window = Window::open(&file.path)?;
+    let seal = Seal::read(&window)?;
+    let mut known = chain.known(file, next);
+    known.trailer = seal.as_ref().map(|seal| seal.trailer);
+    let passed = pass(&mut window, &known, visitor)?;
+    let len = window.len();
+    let mut findings = of_length(&name, &window);
+    if let (Some(opening), Some((lsn, first_chain)), Some(salt)) =
+        (passed.opening, passed.base, passed.end.salt)
+    {
+        let first = FirstFrame { opening, lsn, chain: first_chain, salt };
+        findings.extend(chain.check(&name, file, &first));
+    }
+    findings.extend(tail::findings(&name, len, &passed));
+    chain.advance(file, &known, &passed);
+    let seal = seal.filter(|_| passed.trailer.is_some());
+    Ok(ReadSegment { name, len, passed, seal, findings, window })
+}
+
+fn of_length(name: &str, window: &Window) -> Vec<Finding> {
+    let warning = |text| Finding::new(Severity::Warning, Subject::File, name, text);
+    let mut found = Vec::new();
+    if window.is_too_long() {
+        found.push(
+            warning("the file is longer than any segment; only its beginning was read")
+                .bytes(0, window.len()),
+        );
+    } else if !window.len().is_multiple_of(BLOCK_U64) {
+        found.push(
+            warning("the file's length is not a multiple of 4096: something has cut it")
+                .bytes(0, window.len()),
+        );
+    }
+    found
+}
+
+/// What to tell of a segment that can't be read: gone is no harm in a directory of a running node.
+pub(crate) fn unreadable(file: &SegmentFile, error: &InspectError) -> Finding {
+    let name = shown(&file.path);
+    if error.is_not_found() {
+        let text = "it was deleted or recycled by a running node while the directory was read";
+        Finding::new(Severity::Note, Subject::File, &name, text)
+    } else {
+        let text = tidelog_format::record_format::escaped(error.to_string().as_bytes());
+        Finding::new(Severity::Error, Subject::File, &name, text)
+    }
+}

@@ -1,0 +1,15 @@
+//! `tidelog-inspect` as its users run it, on small directories with all kinds of damage.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may be blunt")]
+
+// How a store writes is said once, in the format crate's tests.
+#[path = "../../../../format/tests/support/mod.rs"]
+mod support;
+
+mod chain;
+mod damage;
+mod dump;
+mod place;
+mod running;
+mod stat;
+mod tails;
+mod usage;
