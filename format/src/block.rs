@@ -249,3 +249,80 @@ pub const fn round_up(bytes: usize) -> usize {
 pub fn chain_after(header: &Header) -> u64 {
     xxhash_rust::xxh3::xxh3_64(header)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(kind: Kind) -> [u8; BLOCK] {
+        let mut block = [0; BLOCK];
+        close_header(&mut block, kind, &[7; 16]);
+        block
+    }
+
+    fn resum(block: &mut [u8]) {
+        let crc = crc32c::crc32c(&block[12..HEADER_LEN]);
+        le::put(block, 8, &crc.to_le_bytes());
+    }
+
+    #[test]
+    fn a_header_is_read_as_the_kind_and_salt_that_were_written() {
+        for kind in [Kind::Frame, Kind::EndBlock, Kind::Footer, Kind::Trailer, Kind::Superblock] {
+            let FirstLook::Header(prelude) = first_look(&header(kind)) else {
+                panic!("{kind:?} is not read")
+            };
+            assert_eq!((prelude.kind, prelude.salt), (kind, [7; 16]));
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_header_is_damage() {
+        let mut block = header(Kind::Frame);
+        for bit in 0..HEADER_LEN * 8 {
+            block[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(first_look(&block), FirstLook::Damaged(_)), "bit {bit}");
+            block[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+
+    #[test]
+    fn a_block_is_virgin_only_when_all_of_it_is_zero() {
+        let mut block = [0; BLOCK];
+        assert!(matches!(first_look(&block), FirstLook::Virgin));
+        block[BLOCK - 1] = 1;
+        assert!(matches!(first_look(&block), FirstLook::Damaged(Damage::Magic)));
+    }
+
+    #[test]
+    fn an_intact_header_of_another_version_or_kind_is_unsupported_and_tells_its_salt() {
+        let mut newer = header(Kind::Frame);
+        newer[15] = 2;
+        let damaged = newer;
+        resum(&mut newer);
+        let FirstLook::Unsupported(salt, found) = first_look(&newer) else { panic!("version 2 is read") };
+        assert_eq!((salt, found), ([7; 16], Unsupported::Version { found: 2 }));
+        assert!(matches!(first_look(&damaged), FirstLook::Damaged(_)), "believed before its checksum");
+
+        let mut unknown = header(Kind::Frame);
+        unknown[14] = 0;
+        resum(&mut unknown);
+        assert!(matches!(first_look(&unknown), FirstLook::Unsupported(_, Unsupported::Kind { found: 0 })));
+    }
+
+    #[test]
+    fn sizes_are_rounded_up_to_whole_blocks() {
+        for (bytes, whole) in [(0, 0), (1, BLOCK), (BLOCK, BLOCK), (BLOCK + 1, 2 * BLOCK)] {
+            assert_eq!(round_up(bytes), whole);
+        }
+    }
+
+    #[test]
+    fn the_chain_depends_on_every_byte_of_the_header() {
+        let header = [3; HEADER_LEN];
+        for byte in 0..HEADER_LEN {
+            let mut other = header;
+            other[byte] ^= 1;
+            assert_ne!(chain_after(&header), chain_after(&other), "byte {byte}");
+        }
+    }
+}

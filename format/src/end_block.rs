@@ -76,3 +76,29 @@ impl EndBlock {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_block_reads_back_with_each_mark() {
+        for (synced, clean) in [(false, false), (true, false), (true, true), (false, true)] {
+            let end = EndBlock {
+                salt: [5; 16],
+                next_lsn: 10,
+                first_lsn: 9,
+                chain: u64::MAX,
+                epoch: 3,
+                block_index: 17,
+                synced,
+                clean,
+            };
+            let mut block = [0xFF; BLOCK];
+            end.encode(&mut block);
+            assert_eq!(EndBlock::decode(&block, end.salt), Ok(end));
+            block[BLOCK - 1] = 1;
+            assert!(EndBlock::decode(&block, end.salt).is_err(), "half of it is another write's");
+        }
+    }
+}

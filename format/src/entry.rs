@@ -120,3 +120,26 @@ impl Entry<'_> {
         EntryKind::from_number(self.row.kind)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_reads_back_and_leaves_flags_and_reserve_zero() {
+        let row = Row { partition: u64::MAX, base_offset: 1 << 40, length: 77, count: 5, kind: 200 };
+        let bytes = row.encode();
+        assert_eq!(Row::decode(&bytes), row);
+        assert_eq!(bytes[25..], [0; 7]);
+    }
+
+    #[test]
+    fn every_kind_is_found_by_its_number_and_no_number_is_used_twice() {
+        let kinds: Vec<_> = (0..=u8::MAX).filter_map(EntryKind::from_number).collect();
+        assert_eq!(kinds.len(), 12);
+        for kind in kinds {
+            assert_eq!(EntryKind::from_number(kind as u8), Some(kind));
+            assert!((1..FIRST_SKIPPABLE).contains(&(kind as u8)));
+        }
+    }
+}

@@ -327,3 +327,6 @@ fn decode_position(bytes: &[u8]) -> Position {
         block: le::u32_at(bytes, 16),
     }
 }
+
+#[cfg(test)]
+mod tests;

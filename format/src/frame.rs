@@ -352,3 +352,6 @@ pub fn largest_batch(segment_bytes: u64) -> usize {
     let room = usize::try_from(segment_bytes).unwrap_or(usize::MAX).min(MAX_BODY);
     room.saturating_sub(2 * BLOCK + HEADER_LEN + ROW_LEN + BLOCK)
 }
+
+#[cfg(test)]
+mod tests;

@@ -154,3 +154,6 @@ impl SegmentIndex {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,3 +145,45 @@ impl Opening {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opening() -> Opening {
+        let mut opening = Opening::new([1; 16], 2, 3, MIN_SEGMENT);
+        opening.predecessor = Some(Predecessor { epoch: 4, number: 2, last_lsn: 99, chain: 0xABCD });
+        opening.next_salt = [9; 16];
+        opening.compatible = u64::MAX;
+        opening
+    }
+
+    #[test]
+    fn an_opening_reads_back_with_and_without_a_predecessor() {
+        let with = opening();
+        let without = Opening { predecessor: None, ..with };
+        for opening in [with, without] {
+            assert_eq!(Opening::decode(&opening.encode()), Ok(opening));
+        }
+    }
+
+    #[test]
+    fn a_wrong_length_or_segment_size_is_damage() {
+        let bytes = opening().encode();
+        assert!(Opening::decode(&bytes[..OPENING_LEN - 1]).is_err());
+        assert!(Opening::decode(&[bytes.as_slice(), &[0]].concat()).is_err());
+        for segment_bytes in [0, MIN_SEGMENT - 1, MAX_SEGMENT + 1, u64::MAX] {
+            let bytes = Opening { segment_bytes, ..opening() }.encode();
+            assert_eq!(Opening::decode(&bytes), Err(Damage::Range { field: "segment size" }));
+        }
+    }
+
+    #[test]
+    fn only_unknown_incompatible_features_keep_a_reader_out() {
+        let mut opening = opening();
+        opening.readonly_compatible = 1;
+        assert_eq!(opening.check_features(), Ok(()));
+        opening.incompatible = 1 << 63;
+        assert_eq!(opening.check_features(), Err(Unsupported::Feature { bits: 1 << 63 }));
+    }
+}

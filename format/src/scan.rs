@@ -172,3 +172,6 @@ fn scan_body<'a>(bytes: &'a [u8], header: FrameHeader) -> Found<'a> {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,3 +111,72 @@ impl Superblock {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn superblock(generation: u64) -> Superblock {
+        Superblock { cluster: [1; 16], store: [2; 16], node: 3, incarnation: 4, generation, created: 5 }
+    }
+
+    /// A file in which these generations were written, one after the other.
+    fn file(generations: &[u64]) -> Vec<u8> {
+        let mut file = vec![0; SUPERBLOCK_LEN];
+        for generation in generations {
+            let one = superblock(*generation);
+            let at = le::index(one.copy()) * BLOCK;
+            let mut block = [0; BLOCK];
+            one.encode(&mut block);
+            file[at..at + BLOCK].copy_from_slice(&block);
+        }
+        file
+    }
+
+    #[test]
+    fn the_newer_intact_copy_counts() {
+        assert_eq!(Superblock::decode(&file(&[1])), Ok(superblock(1)));
+        assert_eq!(Superblock::decode(&file(&[1, 2])), Ok(superblock(2)));
+        assert_eq!(Superblock::decode(&file(&[1, 2, 3])), Ok(superblock(3)));
+    }
+
+    #[test]
+    fn a_write_torn_at_any_byte_leaves_the_older_copy_or_the_newer_one() {
+        let (before, after) = (file(&[1, 2]), file(&[1, 2, 3]));
+        for cut in 0..=BLOCK {
+            let mut torn = before.clone();
+            torn[BLOCK..BLOCK + cut].copy_from_slice(&after[BLOCK..BLOCK + cut]);
+            let generation = Superblock::decode(&torn).unwrap().generation;
+            assert!(matches!(generation, 2 | 3), "cut at {cut}: generation {generation}");
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_of_one_copy_leaves_the_other() {
+        let mut file = file(&[6, 7]);
+        for bit in 0..128 * 8 {
+            for copy in [0, BLOCK] {
+                file[copy + bit / 8] ^= 1 << (bit % 8);
+                let left = if copy == 0 { 7 } else { 6 };
+                assert_eq!(
+                    Superblock::decode(&file),
+                    Ok(superblock(left)),
+                    "bit {bit} of the copy at {copy}"
+                );
+                file[copy + bit / 8] ^= 1 << (bit % 8);
+            }
+        }
+    }
+
+    #[test]
+    fn a_copy_in_the_wrong_place_a_cut_file_and_zeroes_are_damage() {
+        let mut swapped = file(&[6, 7]);
+        swapped.rotate_left(BLOCK);
+        assert!(matches!(Superblock::decode(&swapped), Err(SuperblockError::Damaged { .. })));
+        for len in [0, 1, BLOCK - 1] {
+            assert!(Superblock::decode(&file(&[6, 7])[..len]).is_err());
+        }
+        assert_eq!(Superblock::decode(&file(&[6, 7])[..BLOCK]), Ok(superblock(6)));
+        assert!(Superblock::decode(&[0; SUPERBLOCK_LEN]).is_err());
+    }
+}

@@ -110,3 +110,53 @@ impl Digest {
         self.0.digest128().to_be_bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trailer() -> Trailer {
+        Trailer {
+            salt: [5; 16],
+            base_lsn: 1,
+            next_lsn: 90,
+            chain: 7,
+            footer_len: 2 * BLOCK_U64,
+            epoch: 3,
+            block_index: 40,
+            digest: [8; 16],
+        }
+    }
+
+    fn block(trailer: &Trailer) -> [u8; BLOCK] {
+        let mut out = [0xFF; BLOCK];
+        trailer.encode(&mut out);
+        out
+    }
+
+    #[test]
+    fn a_trailer_is_read_only_in_its_own_place() {
+        let trailer = trailer();
+        assert_eq!(Trailer::of_last_block(&block(&trailer), 40), Some(trailer));
+        assert_eq!(Trailer::of_last_block(&block(&trailer), 41), None);
+        assert_eq!(trailer.footer_position(), 38 * BLOCK_U64);
+    }
+
+    #[test]
+    fn a_footer_that_can_not_stand_before_the_trailer_is_damage() {
+        for footer_len in [1, BLOCK_U64 + 1, 41 * BLOCK_U64, u64::MAX - 4095] {
+            let trailer = Trailer { footer_len, ..trailer() };
+            assert_eq!(Trailer::of_last_block(&block(&trailer), 40), None, "{footer_len}");
+        }
+    }
+
+    #[test]
+    fn the_digest_of_pieces_is_that_of_the_whole() {
+        let (mut whole, mut pieces) = (Digest::default(), Digest::default());
+        let bytes: Vec<u8> = (0..=255).cycle().take(5000).collect();
+        whole.update(&bytes);
+        bytes.chunks(77).for_each(|piece| pieces.update(piece));
+        assert_eq!(whole.value(), pieces.value());
+        assert_eq!(whole.value(), xxhash_rust::xxh3::xxh3_128(&bytes).to_be_bytes());
+    }
+}
