@@ -34,6 +34,8 @@ mod disk;
 mod error;
 pub mod file;
 pub mod lock;
+#[cfg(test)]
+mod own_process;
 pub mod posix;
 pub mod random;
 pub mod sim;
