@@ -173,7 +173,7 @@ pub(crate) fn list(dir: &Path) -> io::Result<Vec<DirEntry>> {
     Ok(entries)
 }
 
-/// Bytes an unprivileged process may still write.
+/// Bytes an unprivileged process may still write; `u64::MAX` where the file system does not count (ramfs).
 pub(crate) fn free_space(path: &Path) -> io::Result<u64> {
     let path_c = c_path(path)?;
     // SAFETY: all-zero bytes are a valid statvfs, a plain C struct of integers.
@@ -181,6 +181,9 @@ pub(crate) fn free_space(path: &Path) -> io::Result<u64> {
     // SAFETY: the path is NUL-terminated and `found` is writable; both live until the call returns.
     if unsafe { libc::statvfs(path_c.as_ptr(), &mut found) } != 0 {
         return Err(io::Error::last_os_error());
+    }
+    if found.f_blocks == 0 {
+        return Ok(u64::MAX);
     }
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }

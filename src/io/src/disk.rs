@@ -75,7 +75,8 @@ pub trait Disk: Clone + 'static {
         tokio::task::yield_now().await;
     }
 
-    /// Bytes an unprivileged process may still write to the file system of `path`.
+    /// Bytes an unprivileged process may still write to the file system of `path`; `u64::MAX` where the file
+    /// system does not count.
     async fn free_space(&self, path: &Path) -> Result<u64, IoError>;
 }
 

@@ -59,6 +59,50 @@ fn uring_reports_a_short_write() {
     });
 }
 
+/// Limits locked memory, giving up the privilege that would override the limit.
+fn limit_locked_memory(bytes: u64) {
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+    // SAFETY: changes this child process only; the pointer is valid for the call.
+    unsafe {
+        assert_eq!(libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit), 0);
+        if libc::geteuid() == 0 {
+            assert_eq!(libc::setuid(65534), 0);
+        }
+    }
+}
+
+/// Writes and reads back with more buffers than the arena has room for; returns the size of the arena.
+fn registered_under_limit(bytes: u64) -> Option<usize> {
+    limit_locked_memory(bytes);
+    let dir = tempfile::tempdir().unwrap();
+    on_ring(async |disk| {
+        let file = disk.create(&dir.path().join("f"), Access::Durable).await.unwrap();
+        let mut buffers: Vec<_> = (0..5).map(|_| disk.buffer(1 << 20)).collect();
+        for (byte, mut buf) in (1..).zip(buffers.drain(..)) {
+            buf.fill(byte);
+            let (done, buf) = file.write_at(buf, BLOCK, u64::from(byte) * BLOCK as u64).await;
+            done.unwrap();
+            let (count, buf) = file.read_at(buf, BLOCK, u64::from(byte) * BLOCK as u64).await;
+            assert_eq!((count.unwrap(), buf[0]), (BLOCK, byte));
+        }
+        disk.registered_bytes()
+    })
+}
+
+#[test]
+fn a_smaller_arena_is_registered_when_locked_memory_is_scarce() {
+    in_child("a_smaller_arena_is_registered_when_locked_memory_is_scarce", || {
+        assert!(matches!(registered_under_limit(3 << 20), None | Some(0x20_0000)));
+    });
+}
+
+#[test]
+fn the_heap_is_used_when_no_memory_may_be_locked() {
+    in_child("the_heap_is_used_when_no_memory_may_be_locked", || {
+        assert!(matches!(registered_under_limit(64 << 10), None | Some(0)));
+    });
+}
+
 /// As the default seccomp profile of container runtimes does it.
 fn forbid_io_uring() {
     let statement = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };

@@ -148,27 +148,6 @@ fn a_file_kept_beyond_its_runtime_answers_with_an_error() {
 }
 
 #[test]
-fn rings_beyond_the_locked_memory_limit_work_without_registration() {
-    let threads: Vec<_> = (0..4)
-        .map(|_| {
-            std::thread::spawn(|| {
-                let dir = tempfile::tempdir().unwrap();
-                on_ring(async |disk| {
-                    let file = file_of(&disk, dir.path(), LARGE).await;
-                    let (count, buf) = file.read_at(disk.buffer(LARGE), LARGE, 0).await;
-                    assert_eq!(count.unwrap(), LARGE);
-                    assert!(buf.iter().all(|byte| *byte == 1));
-                    disk.registered_bytes()
-                })
-            })
-        })
-        .collect();
-    for thread in threads {
-        println!("registered: {:?}", thread.join().unwrap());
-    }
-}
-
-#[test]
 fn a_buffer_of_another_ring_is_used_unregistered() {
     let dir = tempfile::tempdir().unwrap();
     let other = std::thread::spawn(|| on_ring(async |disk| filled(&disk, BLOCK, 9))).join().unwrap();
