@@ -1,0 +1,88 @@
+//! What a data point must become: read from the client's own words, without Tidelog's code.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::support::read::Record;
+
+/// Key, timestamp in ms and value of the record that a point becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Point {
+    key: String,
+    timestamp: i64,
+    value: String,
+}
+
+impl Point {
+    fn new(metric: &str, seconds: i64, value: &str, tags: &BTreeMap<String, String>) -> Point {
+        let tags: Vec<String> = tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let key = format!("{metric}{{{}}}", tags.join(","));
+        Point { key, timestamp: seconds * 1000, value: value.to_owned() }
+    }
+
+    /// The point of a telnet line; `None` for a value that cannot be stored.
+    pub(crate) fn of_line(line: &str) -> Option<Point> {
+        let mut words = line.split_whitespace();
+        assert_eq!(words.next(), Some("put"), "{line}");
+        let (metric, seconds, value) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
+        let tags = words.map(|tag| tag.split_once('=').unwrap()).map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let number: f64 = value.parse().unwrap();
+        number.is_finite().then(|| Point::new(metric, seconds.parse().unwrap(), value, &tags.collect()))
+    }
+
+    /// The points of an HTTP body.
+    pub(crate) fn of_body(body: &[u8]) -> Vec<Point> {
+        #[derive(Deserialize)]
+        struct Sent<'a> {
+            metric: String,
+            timestamp: i64,
+            #[serde(borrow)]
+            value: &'a RawValue,
+            tags: BTreeMap<String, String>,
+        }
+        let sent: Vec<Sent<'_>> = serde_json::from_slice(body).unwrap();
+        sent.iter()
+            .map(|sent| Point::new(&sent.metric, sent.timestamp, sent.value.get(), &sent.tags))
+            .collect()
+    }
+
+    fn of_record(record: &Record) -> Point {
+        let Record { timestamp, key, value, .. } = record.clone();
+        Point { key: key.unwrap_or_default(), timestamp, value: value.unwrap_or_default() }
+    }
+}
+
+/// One send of a client: its points, and whether the server vouched for them.
+#[derive(Debug)]
+pub(crate) struct Send {
+    pub(crate) points: Vec<Point>,
+    pub(crate) acknowledged: bool,
+}
+
+/// Checks that `stored` is the sends in their order: those acknowledged as a whole, of the others a beginning, nothing
+/// twice, nothing else. Returns how many points were acknowledged and how many others are stored.
+pub(crate) fn check(sends: &[Send], stored: &[Record]) -> (usize, usize) {
+    let mut rest = stored.iter().map(Point::of_record).peekable();
+    let (mut acknowledged, mut others) = (0, 0);
+    for (n, send) in sends.iter().enumerate() {
+        for (at, point) in send.points.iter().enumerate() {
+            if send.acknowledged {
+                let found = rest.next();
+                assert_eq!(
+                    found.as_ref(),
+                    Some(point),
+                    "send {n}, point {at}: acknowledged, and another one is stored"
+                );
+                acknowledged += 1;
+            } else if rest.next_if_eq(point).is_some() {
+                others += 1;
+            } else {
+                break;
+            }
+        }
+    }
+    assert_eq!(rest.next(), None, "stored, and nobody sent it (any more)");
+    (acknowledged, others)
+}

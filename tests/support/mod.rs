@@ -1,0 +1,12 @@
+//! What whole-system tests share: the real server as a process, a plain HTTP client, a proxy that keeps a ledger, and
+//! the programs of others.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+pub(crate) mod chance;
+pub(crate) mod http;
+pub(crate) mod node;
+pub(crate) mod offline;
+pub(crate) mod peers;
+pub(crate) mod proxy;
+pub(crate) mod read;
+pub(crate) mod wait;

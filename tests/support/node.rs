@@ -1,0 +1,172 @@
+//! The real server, `tidelog serve`, as a process on a data directory that outlives it.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tempfile::TempDir;
+
+use super::wait;
+
+/// The program under test: the one Cargo built with this test, or `TIDELOG_BIN`.
+pub(crate) fn program() -> PathBuf {
+    std::env::var_os("TIDELOG_BIN").map_or_else(|| env!("CARGO_BIN_EXE_tidelog").into(), PathBuf::from)
+}
+
+/// How often the server was killed. Counted before the signal is sent: whoever read an unchanged number behind an
+/// event knows that the event came before the kill.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Kills(Arc<AtomicU64>);
+
+impl Kills {
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// A server and its directory. Dropping it kills the process and removes the directory.
+pub(crate) struct Node {
+    dir: TempDir,
+    /// Settings, as TOML.
+    config: PathBuf,
+    child: Option<Child>,
+    address: SocketAddr,
+    starts: u32,
+    kills: Kills,
+}
+
+impl Node {
+    /// Starts a server on an empty directory and a free port. `config` is TOML.
+    pub(crate) fn start(config: &str) -> Node {
+        let dir = TempDir::new().unwrap();
+        let file = dir.path().join("tidelog.toml");
+        std::fs::write(&file, config).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut node = Node { dir, config: file, child: None, address, starts: 0, kills: Kills::default() };
+        node.restart();
+        node
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Where it listens; the same after every restart.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn kills(&self) -> Kills {
+        self.kills.clone()
+    }
+
+    /// Starts the process and waits until it says that it listens.
+    pub(crate) fn restart(&mut self) {
+        self.spawn();
+        let output = self.output_path();
+        let child = self.child.as_mut().unwrap();
+        self.address = wait::until("the server to listen", || {
+            let output = std::fs::read_to_string(&output).unwrap_or_default();
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("the server ended with {status}:\n{output}");
+            }
+            listening(&output)
+        });
+    }
+
+    /// Starts the process and does not wait.
+    pub(crate) fn spawn(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        self.starts += 1;
+        let output = File::create(self.output_path()).unwrap();
+        let child = Command::new(program())
+            .arg("serve")
+            .arg("--data")
+            .arg(self.data())
+            .arg("--http")
+            .arg(self.address.to_string())
+            .arg("--config")
+            .arg(&self.config)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn();
+        self.child = Some(child.unwrap());
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self) {
+        self.kills.0.fetch_add(1, Ordering::SeqCst);
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// SIGTERM, and waits for its end.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        self.kills.0.fetch_add(1, Ordering::SeqCst);
+        let mut child = self.child.take().unwrap();
+        terminate(&child);
+        wait::until("the server to stop", || child.try_wait().unwrap())
+    }
+
+    /// What the last process wrote.
+    pub(crate) fn output(&self) -> String {
+        std::fs::read_to_string(self.output_path()).unwrap_or_default()
+    }
+
+    /// `tidelog ARGS... --server ADDRESS`, to be completed.
+    pub(crate) fn client(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command.args(args).arg("--server").arg(self.address.to_string());
+        command
+    }
+
+    fn output_path(&self) -> PathBuf {
+        self.dir.path().join(format!("server-{}.txt", self.starts))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            println!("the server's last words:\n{}", tail(&self.output()));
+            if std::env::var_os("TIDELOG_KEEP").is_some() {
+                self.dir.disable_cleanup(true);
+                println!("kept: {}", self.dir.path().display());
+            }
+        }
+    }
+}
+
+/// Asks a process to end.
+pub(crate) fn terminate(child: &Child) {
+    let sent = Command::new("kill").arg("-TERM").arg(child.id().to_string()).status();
+    assert!(sent.unwrap().success());
+}
+
+fn listening(output: &str) -> Option<SocketAddr> {
+    let (_, rest) = output.split_once("listening on http://")?;
+    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':')?;
+    rest[..end].parse().ok()
+}
+
+fn tail(text: &str) -> &str {
+    let from = text.char_indices().rev().nth(4000).map_or(0, |(at, _)| at);
+    &text[from..]
+}
+
+/// A directory for a peer's files.
+pub(crate) fn scratch() -> (TempDir, PathBuf) {
+    let dir = TempDir::new().unwrap();
+    let path: &Path = dir.path();
+    let path = path.to_owned();
+    (dir, path)
+}

@@ -1,0 +1,67 @@
+//! Reading a partition back, as any HTTP client would.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use super::http::Http;
+
+/// A record as it came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) offset: u64,
+    pub(crate) timestamp: i64,
+    pub(crate) key: Option<String>,
+    pub(crate) value: Option<String>,
+}
+
+/// Everything that partition holds now. Checks that the offsets are dense from 0.
+pub(crate) fn partition(address: SocketAddr, topic: &str, partition: u32) -> Vec<Record> {
+    let mut http = Http::new(address);
+    let mut records = Vec::new();
+    loop {
+        let from = records.len();
+        let page = page(&mut http, topic, partition, from as u64, 0).unwrap();
+        for (n, record) in page.iter().enumerate() {
+            assert_eq!(record.offset, (from + n) as u64, "{topic}/{partition}: offsets have a gap");
+        }
+        if page.is_empty() {
+            return records;
+        }
+        records.extend(page);
+    }
+}
+
+/// One answer to a read from `offset`, which waits up to `wait_ms` for a first record. An error when the server is gone
+/// or about to go.
+pub(crate) fn page(
+    http: &mut Http,
+    topic: &str,
+    partition: u32,
+    offset: u64,
+    wait_ms: u64,
+) -> std::io::Result<Vec<Record>> {
+    let place = format!("/v1/topics/{topic}/partitions/{partition}/records");
+    let path = format!("{place}?offset={offset}&max_bytes=4194304&wait_ms={wait_ms}");
+    let answer = http.get(&path)?;
+    if answer.status == 503 {
+        return Err(std::io::Error::other(answer.text()));
+    }
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    Ok(records(&answer.body))
+}
+
+fn records(body: &[u8]) -> Vec<Record> {
+    body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(record).collect()
+}
+
+fn record(line: &[u8]) -> Record {
+    let json: Value = serde_json::from_slice(line).unwrap();
+    let text = |name: &str| json[name].as_str().map(str::to_owned);
+    Record {
+        offset: json["offset"].as_u64().unwrap(),
+        timestamp: json["timestamp"].as_i64().unwrap(),
+        key: text("key"),
+        value: text("value"),
+    }
+}
