@@ -100,12 +100,14 @@ fn scan_head<'a>(bytes: &'a [u8], expect: &Expect) -> Head<'a> {
         FirstLook::Header(prelude) => prelude,
     };
     let found = match prelude.kind {
-        Kind::Frame => {
-            match FrameHeader::decode(first, prelude.salt).and_then(|header| placed(header, expect)) {
-                Ok(header) => return Head::Frame(header),
+        Kind::Frame => match FrameHeader::decode(first, prelude.salt) {
+            Ok(header) => match placed(&header, expect) {
+                Ok(()) => return Head::Frame(header),
+                Err(_) if of_earlier_life(&header, expect) => Found::Stale(prelude.salt),
                 Err(damage) => Found::DamagedHeader(damage),
-            }
-        }
+            },
+            Err(damage) => Found::DamagedHeader(damage),
+        },
         Kind::EndBlock => match EndBlock::decode(first, prelude.salt) {
             Ok(end) => check_end(end, expect),
             Err(damage) => Found::DamagedHeader(damage),
@@ -125,8 +127,17 @@ fn scan_head<'a>(bytes: &'a [u8], expect: &Expect) -> Head<'a> {
     Head::Other(found)
 }
 
-fn placed(header: FrameHeader, expect: &Expect) -> Result<FrameHeader, Damage> {
-    check(header.block_index, header.epoch, header.lsn, header.chain, expect).map(|()| header)
+fn placed(header: &FrameHeader, expect: &Expect) -> Result<(), Damage> {
+    check(header.block_index, header.epoch, header.lsn, header.chain, expect)
+}
+
+/// Whether an intact opening frame is a recycled file's former one, where no salt is known that would tell: LSNs
+/// only grow, and files are recycled within their shard.
+fn of_earlier_life(header: &FrameHeader, expect: &Expect) -> bool {
+    expect.salt.is_none()
+        && (expect.block_index, header.block_index) == (0, 0)
+        && expect.lsn.is_some_and(|lsn| header.lsn < lsn)
+        && expect.epoch.is_none_or(|epoch| header.epoch <= epoch)
 }
 
 fn check_end(end: EndBlock, expect: &Expect) -> Found<'static> {

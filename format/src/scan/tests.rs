@@ -48,6 +48,25 @@ fn another_salt_is_stale_even_when_the_rest_is_wrong_or_newer() {
 }
 
 #[test]
+fn a_former_opening_frame_is_stale_where_no_salt_is_known() {
+    let mut buffer = frame();
+    buffer[68..72].fill(0);
+    let crc = crc32c::crc32c(&buffer[12..128]);
+    buffer[8..12].copy_from_slice(&crc.to_le_bytes());
+    let first = Expect { block_index: 0, salt: None, lsn: Some(10), ..expect() };
+    assert!(matches!(scan(&buffer, &first), Found::Stale(_)));
+    assert!(matches!(scan(&buffer, &Expect { epoch: Some(4), ..first }), Found::Stale(_)));
+    for other in [
+        Expect { epoch: Some(2), ..first },
+        Expect { lsn: Some(8), ..first },
+        Expect { chain: Some(1), lsn: Some(9), ..first },
+        Expect { block_index: 1, ..first },
+    ] {
+        assert!(matches!(scan(&buffer, &other), Found::DamagedHeader(_)), "{other:?}");
+    }
+}
+
+#[test]
 fn what_follows_a_frame_is_expected_behind_it() {
     let bytes = frame();
     let Found::Frame(frame) = scan(&bytes, &expect()) else { panic!("not read") };

@@ -30,11 +30,11 @@ fn assert_frames_below(writer: &Writer, walked: &Walked, end: u64, what: &str) {
     assert_eq!(walked.outcome.expect.lsn, Some(end), "{what}");
 }
 
-/// Flips every bit. `proved` says that the whole segment was known durable when it was written.
-fn flip_every_bit(writer: &Writer, proved: bool) {
+/// Flips every bit from block `from` on. `proved` says that the whole segment was known durable when it was written.
+fn flip_every_bit(writer: &Writer, from: usize, proved: bool) {
     let mut file = writer.file.clone();
     let expect = writer.expect();
-    for byte in 0..file.len() {
+    for byte in from * BLOCK..file.len() {
         let lsn = owner(writer, byte);
         for bit in 0..8 {
             file[byte] ^= 1 << bit;
@@ -64,22 +64,25 @@ fn flip_every_bit(writer: &Writer, proved: bool) {
 
 #[test]
 fn every_flipped_bit_of_a_sealed_segment_is_detected_or_harmless() {
-    flip_every_bit(&samples::sealed(), true);
+    flip_every_bit(&samples::sealed(), 0, true);
 }
 
 #[test]
 fn every_flipped_bit_of_an_open_segment_is_detected_or_harmless() {
-    flip_every_bit(&samples::open(), false);
+    flip_every_bit(&samples::open(), 0, false);
 }
 
 #[test]
 fn every_flipped_bit_of_a_segment_with_a_sync_mark_is_detected_or_harmless() {
-    flip_every_bit(&samples::marked(), true);
+    let writer = samples::marked();
+    // What is before the last write is as in the segment without the mark.
+    let last = writer.returned.last().unwrap().frames[0].at / BLOCK;
+    flip_every_bit(&writer, last, true);
 }
 
 #[test]
 fn every_flipped_bit_of_a_recycled_segment_is_detected_or_harmless() {
-    flip_every_bit(&samples::recycled(), false);
+    flip_every_bit(&samples::recycled(), 0, false);
 }
 
 #[test]

@@ -29,9 +29,9 @@ pub(crate) fn written(file: Vec<u8>) -> Writer {
     writer
 }
 
-/// Never used before, not sealed: frames, an end block, two zero blocks.
+/// Never used before, not sealed: frames, an end block, a zero block.
 pub(crate) fn open() -> Writer {
-    written(vec![0; 8 * BLOCK])
+    written(vec![0; 7 * BLOCK])
 }
 
 /// As [`open`] and with the sync mark.
@@ -50,7 +50,7 @@ pub(crate) fn sealed() -> Writer {
 
 /// In a file with a whole earlier life of the same shard and epoch behind it.
 pub(crate) fn recycled() -> Writer {
-    written(earlier_life(8, EPOCH, 9))
+    written(earlier_life(7, EPOCH, 9))
 }
 
 /// A file full of frames of an earlier life, end blocks between them.

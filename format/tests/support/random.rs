@@ -1,5 +1,13 @@
 //! Seeded choice: the same seed gives the same test.
 
+/// The seeds of a test: `few`, or as many times more as `TIDELOG_SEEDS` says for a long run by hand.
+pub(crate) fn seeds(few: u64) -> std::ops::Range<u64> {
+    let times = std::env::var("TIDELOG_SEEDS")
+        .ok()
+        .map_or(1, |times| times.parse().expect("TIDELOG_SEEDS is a number"));
+    0..few * times
+}
+
 /// SplitMix64.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
