@@ -1,0 +1,131 @@
+//! # Purpose
+//! What the node says about itself: `/healthz`, `/readyz`, `/v1/status`.
+
+use serde::Serialize;
+use tidelog_proto::http::admin::DURABILITY_SINGLE_NODE;
+use tidelog_wal::{Stats, Status};
+
+use crate::meta::METADATA_SHARD;
+use crate::node::Node;
+
+/// Why the node is not well: a shard that has stopped, or cannot be written because stored records are damaged.
+pub(crate) fn sick(node: &Node) -> Option<String> {
+    node.shards().into_iter().find_map(|(id, shard)| match shard.wal.status() {
+        Status::Running | Status::Full => None,
+        Status::ReadOnly(hole) => Some(format!("shard {id} is read-only: {hole}")),
+        Status::Poisoned(cause) => Some(format!("shard {id} stopped after a failed write: {cause}")),
+        // The end of an orderly stop.
+        Status::Closed if node.is_stopping() => None,
+        Status::Closed => Some(format!("shard {id} is closed")),
+    })
+}
+
+/// Why the node should not be sent anything now.
+pub(crate) fn unready(node: &Node) -> Option<String> {
+    if node.is_stopping() {
+        return Some("the node is stopping".to_owned());
+    }
+    sick(node).or_else(|| {
+        let full = node.shards().into_iter().find(|(_, shard)| matches!(shard.wal.status(), Status::Full));
+        full.map(|(id, _)| format!("shard {id} has no room for another segment"))
+    })
+}
+
+/// `/v1/status`.
+#[derive(Debug, Serialize)]
+pub(crate) struct NodeStatus {
+    version: &'static str,
+    status: &'static str,
+    cause: Option<String>,
+    durability: &'static str,
+    backend: String,
+    backend_fallback_reason: Option<String>,
+    insecure_listen: bool,
+    cluster: String,
+    store: String,
+    node: u64,
+    incarnation: u64,
+    epoch: u32,
+    uptime_seconds: u64,
+    topics: usize,
+    partitions: usize,
+    shards: Vec<ShardStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShardStatus {
+    shard: u64,
+    role: &'static str,
+    status: &'static str,
+    cause: Option<String>,
+    next_lsn: u64,
+    segments: u64,
+    partitions: usize,
+    commits: u64,
+    records: u64,
+    recovery: Recovery,
+}
+
+/// What opening the shard found.
+#[derive(Debug, Serialize)]
+struct Recovery {
+    frames_scanned: u64,
+    bytes_scanned: u64,
+    cuts: usize,
+    micros: u64,
+}
+
+/// The whole status.
+pub(crate) fn status(node: &Node) -> NodeStatus {
+    let cause = unready(node);
+    NodeStatus {
+        version: env!("CARGO_PKG_VERSION"),
+        status: if cause.is_none() { "ready" } else { "not ready" },
+        cause,
+        durability: DURABILITY_SINGLE_NODE,
+        backend: node.backend.kind.to_string(),
+        backend_fallback_reason: node.backend.reason.clone(),
+        insecure_listen: node.config.insecure_listen,
+        cluster: hex(&node.store.cluster()),
+        store: hex(&node.store.store_id()),
+        node: node.store.node(),
+        incarnation: node.store.incarnation(),
+        epoch: node.store.epoch(),
+        uptime_seconds: node.started.elapsed().as_secs(),
+        topics: node.topics().len(),
+        partitions: node.metadata.read(|state| state.partition_count()),
+        shards: node.shards().iter().map(|(id, shard)| shard_status(*id, shard)).collect(),
+    }
+}
+
+fn shard_status(id: u64, shard: &crate::node::Shard) -> ShardStatus {
+    let (stats, recovered) = (shard.wal.stats(), &shard.recovered);
+    let (status, cause) = match shard.wal.status() {
+        Status::Running => ("running", None),
+        Status::Full => ("full", None),
+        Status::ReadOnly(hole) => ("read-only", Some(hole.to_string())),
+        Status::Poisoned(cause) => ("poisoned", Some(cause.to_string())),
+        Status::Closed => ("closed", None),
+    };
+    ShardStatus {
+        shard: id,
+        role: if id == METADATA_SHARD { "metadata" } else { "data" },
+        status,
+        cause,
+        next_lsn: Stats::get(&stats.next_lsn),
+        segments: Stats::get(&stats.segments),
+        partitions: shard.wal.partitions().len(),
+        commits: Stats::get(&stats.commits),
+        records: Stats::get(&stats.records),
+        recovery: Recovery {
+            frames_scanned: recovered.frames_scanned,
+            bytes_scanned: recovered.bytes_scanned,
+            cuts: recovered.cut.len(),
+            micros: u64::try_from(recovered.took.as_micros()).unwrap_or(u64::MAX),
+        },
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}

@@ -1,0 +1,67 @@
+//! # Purpose
+//! The binary `tidelog`: the server (`serve`), and commands that talk to one.
+#![forbid(unsafe_code)]
+
+mod activity;
+mod budget;
+mod cli;
+mod config;
+mod failure;
+mod health;
+mod http;
+mod listener;
+mod meta;
+mod metrics;
+mod node;
+mod open;
+mod points;
+mod produce;
+mod read;
+mod reconcile;
+mod retention;
+mod ring;
+mod serve;
+mod telnet;
+mod topics;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::ClientCommand;
+use crate::config::ServeArgs;
+
+/// Tidelog: an append-only record store that is durable before it says so
+#[derive(Debug, Parser)]
+#[command(name = "tidelog", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a node
+    Serve(ServeArgs),
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(args) => {
+            trace();
+            serve::run(&args)
+        }
+        Command::Client(command) => cli::run(command, Cli::command()),
+    }
+}
+
+/// Events go to stderr; `TIDELOG_TRACE` chooses which, as `info` or `tidelog_wal=debug,info`.
+fn trace() {
+    let filter = EnvFilter::try_from_env("TIDELOG_TRACE").unwrap_or_else(|_| EnvFilter::new("info"));
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).with_ansi(colours).init();
+}

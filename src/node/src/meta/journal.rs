@@ -1,0 +1,103 @@
+//! The metadata's shard: commands go in, and come out again at the next start.
+//!
+//! # Durability
+//! A command is durable before it is applied. When its write fails the state stays as it was and the shard is
+//! poisoned; the next start decides whether the command happened.
+
+use std::sync::{PoisonError, RwLock};
+
+use bytes::Bytes;
+use tidelog_wal::{AppendError, Control, ReadError, Status, Wal};
+use tokio::sync::Mutex;
+
+use super::command::{Command, Illegal};
+use super::replay::Replay;
+use super::state::State;
+
+/// The shard of the metadata; data shards count from 1.
+pub(crate) const METADATA_SHARD: u64 = 0;
+/// Bytes of one part of a snapshot.
+const PART: usize = 1024 * 1024;
+/// No snapshot before so many bytes of commands.
+const SNAPSHOT_AFTER: u64 = 1024 * 1024;
+
+/// Why the metadata cannot be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MetaError {
+    #[error("the metadata, LSN {lsn}: not understood, probably written by a newer version: {cause}")]
+    Unreadable { lsn: u64, cause: serde_json::Error },
+    #[error("the metadata, LSN {lsn}: {why}")]
+    Replay { lsn: u64, why: Illegal },
+    #[error("the metadata cannot be read: {0}")]
+    Read(#[from] ReadError),
+    #[error("the metadata is damaged, so nothing is served: {0}")]
+    Hole(std::sync::Arc<tidelog_wal::Hole>),
+    #[error(transparent)]
+    Illegal(#[from] Illegal),
+    #[error("the metadata could not be changed: {0}")]
+    Append(#[from] AppendError),
+}
+
+/// The state, and the journal that feeds it.
+#[derive(Debug)]
+pub(crate) struct Metadata {
+    wal: Wal,
+    state: RwLock<State>,
+    /// Held while a command is on its way, so that commands are journalled in the order they are checked.
+    journalled: Mutex<Journalled>,
+}
+
+#[derive(Debug, Default)]
+struct Journalled {
+    command_bytes: u64,
+    snapshot_bytes: u64,
+}
+
+impl Metadata {
+    /// Reads the whole shard.
+    pub(crate) async fn replay(wal: Wal) -> Result<Metadata, MetaError> {
+        if let Status::ReadOnly(hole) = wal.status() {
+            return Err(MetaError::Hole(hole));
+        }
+        let mut replay = Replay::default();
+        wal.scan_controls(|lsn, kind, row, body| replay.entry(lsn, kind, row, body)).await?;
+        let Replay { state, command_bytes, snapshot_bytes, .. } = replay.finish()?;
+        let journalled = Mutex::new(Journalled { command_bytes, snapshot_bytes });
+        Ok(Metadata { wal, state: RwLock::new(state), journalled })
+    }
+
+    /// Looks at the state.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Checks a command, makes it durable and applies it.
+    pub(crate) async fn propose(&self, command: Command) -> Result<(), MetaError> {
+        let mut journalled = self.journalled.lock().await;
+        self.read(|state| state.check(&command))?;
+        let body = command.encode();
+        journalled.command_bytes += body.len() as u64;
+        self.wal.control(Control::Command { body: Bytes::from(body) }).await?;
+        self.state.write().unwrap_or_else(PoisonError::into_inner).apply(&command)?;
+        if journalled.command_bytes > SNAPSHOT_AFTER.max(2 * journalled.snapshot_bytes) {
+            // The command holds without it; the next one tries again.
+            match self.snapshot().await {
+                Ok(bytes) => *journalled = Journalled { command_bytes: 0, snapshot_bytes: bytes },
+                Err(error) => tracing::error!(%error, "no snapshot of the metadata could be written"),
+            }
+        }
+        Ok(())
+    }
+
+    async fn snapshot(&self) -> Result<u64, MetaError> {
+        let bytes = Bytes::from(self.read(|state| serde_json::to_vec(state).unwrap_or_default()));
+        let parts = u32::try_from(bytes.len().div_ceil(PART)).unwrap_or(u32::MAX);
+        for part in 0..parts {
+            let from = part as usize * PART;
+            let body = bytes.slice(from..bytes.len().min(from + PART));
+            self.wal.control(Control::Snapshot { part, parts, body }).await?;
+        }
+        tracing::info!(bytes = bytes.len(), parts, "snapshot of the metadata written");
+        Ok(bytes.len() as u64)
+    }
+}

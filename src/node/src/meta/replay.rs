@@ -1,0 +1,133 @@
+//! Rebuilds the state from the entries of the metadata shard.
+
+use tidelog_format::entry::{EntryKind, Row};
+
+use super::command::Command;
+use super::journal::MetaError;
+use super::state::State;
+
+/// Takes entries in their order.
+#[derive(Debug, Default)]
+pub(super) struct Replay {
+    pub(super) state: State,
+    /// Bytes of commands behind the last snapshot.
+    pub(super) command_bytes: u64,
+    /// Bytes of that snapshot.
+    pub(super) snapshot_bytes: u64,
+    /// A snapshot whose parts are still coming.
+    parts: Vec<u8>,
+    next_part: u64,
+    failed: Option<MetaError>,
+}
+
+impl Replay {
+    /// Takes the next entry; after the first failure nothing is taken.
+    pub(super) fn entry(&mut self, lsn: u64, kind: EntryKind, row: &Row, body: &[u8]) {
+        if self.failed.is_some() {
+            return;
+        }
+        let taken = match kind {
+            EntryKind::Command => self.command(lsn, body),
+            EntryKind::Snapshot => self.part(lsn, row, body),
+            _ => Ok(()),
+        };
+        self.failed = taken.err();
+    }
+
+    /// The state, or the first failure.
+    pub(super) fn finish(mut self) -> Result<Replay, MetaError> {
+        self.failed.take().map_or(Ok(self), Err)
+    }
+
+    fn command(&mut self, lsn: u64, body: &[u8]) -> Result<(), MetaError> {
+        // A snapshot that was not finished before this command never will be.
+        self.next_part = 0;
+        self.command_bytes += body.len() as u64;
+        let command = Command::decode(body).map_err(|cause| MetaError::Unreadable { lsn, cause })?;
+        self.state.apply(&command).map_err(|why| MetaError::Replay { lsn, why })
+    }
+
+    fn part(&mut self, lsn: u64, row: &Row, body: &[u8]) -> Result<(), MetaError> {
+        if row.base_offset == 0 {
+            self.parts.clear();
+            self.next_part = 0;
+        }
+        if row.base_offset != self.next_part {
+            // A leftover of a snapshot that was not finished: the commands before it still count.
+            return Ok(());
+        }
+        self.parts.extend_from_slice(body);
+        self.next_part += 1;
+        if self.next_part < u64::from(row.count) {
+            return Ok(());
+        }
+        let bytes = std::mem::take(&mut self.parts);
+        self.next_part = 0;
+        self.state = serde_json::from_slice(&bytes).map_err(|cause| MetaError::Unreadable { lsn, cause })?;
+        self.snapshot_bytes = bytes.len() as u64;
+        self.command_bytes = 0;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meta::Retention;
+
+    fn row(part: u64, parts: u32) -> Row {
+        Row { partition: 0, base_offset: part, length: 0, count: parts, kind: 0 }
+    }
+
+    fn command(shard: u64) -> Vec<u8> {
+        Command::OpenShard { shard, class: Retention::default() }.encode()
+    }
+
+    fn snapshot(shards: u64) -> Vec<u8> {
+        let mut state = State::default();
+        for shard in 1..=shards {
+            state.apply(&Command::OpenShard { shard, class: Retention::default() }).unwrap();
+        }
+        serde_json::to_vec(&state).unwrap()
+    }
+
+    #[test]
+    fn a_whole_snapshot_replaces_what_came_before() {
+        let bytes = snapshot(5);
+        let (first, second) = bytes.split_at(10);
+        let mut replay = Replay::default();
+        replay.entry(0, EntryKind::Command, &row(0, 0), &command(1));
+        replay.entry(1, EntryKind::Snapshot, &row(0, 2), first);
+        replay.entry(2, EntryKind::Snapshot, &row(1, 2), second);
+        replay.entry(3, EntryKind::Command, &row(0, 0), &command(6));
+        let replay = replay.finish().unwrap();
+        assert_eq!(replay.state.next_shard, 7);
+        assert_eq!(
+            (replay.snapshot_bytes, replay.command_bytes),
+            (bytes.len() as u64, command(6).len() as u64)
+        );
+    }
+
+    #[test]
+    fn a_snapshot_that_was_cut_by_a_crash_counts_for_nothing() {
+        let bytes = snapshot(5);
+        let (first, second) = bytes.split_at(10);
+        let mut replay = Replay::default();
+        replay.entry(0, EntryKind::Command, &row(0, 0), &command(1));
+        replay.entry(1, EntryKind::Snapshot, &row(0, 2), first);
+        replay.entry(2, EntryKind::Command, &row(0, 0), &command(2));
+        replay.entry(3, EntryKind::Snapshot, &row(1, 2), second);
+        assert_eq!(replay.finish().unwrap().state.next_shard, 3);
+    }
+
+    #[test]
+    fn what_cannot_be_applied_stops_the_replay_with_its_place() {
+        let mut replay = Replay::default();
+        replay.entry(7, EntryKind::Command, &row(0, 0), &command(9));
+        replay.entry(8, EntryKind::Command, &row(0, 0), &command(1));
+        assert!(matches!(replay.finish(), Err(MetaError::Replay { lsn: 7, .. })));
+        let mut replay = Replay::default();
+        replay.entry(7, EntryKind::Command, &row(0, 0), b"{\"new\":{}}");
+        assert!(matches!(replay.finish(), Err(MetaError::Unreadable { lsn: 7, .. })));
+    }
+}

@@ -1,0 +1,187 @@
+//! # Purpose
+//! What the listeners share: settings, shards, metadata, and the routes from topic names to partitions.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use tidelog_io::Chosen;
+use tidelog_io::clock::Clock;
+use tidelog_wal::{Recovered, Store, Wal};
+use tokio::sync::{Mutex, watch};
+
+use crate::budget::Budget;
+use crate::config::Config;
+use crate::meta::{METADATA_SHARD, Metadata, Retention, Topic};
+use crate::metrics::Metrics;
+use crate::ring::Rings;
+
+/// A shard that runs.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) wal: Wal,
+    /// What its opening found.
+    pub(crate) recovered: Recovered,
+}
+
+/// A topic as the front ends see it.
+#[derive(Debug)]
+pub(crate) struct LiveTopic {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) retention: Retention,
+    pub(crate) partitions: Vec<LivePartition>,
+}
+
+/// A partition as the front ends see it.
+#[derive(Debug)]
+pub(crate) struct LivePartition {
+    /// Its id within the node.
+    pub(crate) id: u64,
+    pub(crate) wal: Wal,
+    /// Requests of several batches hold this alone, so that their offsets are consecutive; those of one batch share it.
+    pub(crate) turn: tokio::sync::RwLock<()>,
+}
+
+/// A running node.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) backend: Chosen,
+    pub(crate) store: Store,
+    pub(crate) rings: Arc<Rings>,
+    pub(crate) metadata: Metadata,
+    pub(crate) metrics: Metrics,
+    pub(crate) budget: Budget,
+    pub(crate) started: Instant,
+    /// True once the node is stopping.
+    pub(crate) stopping: watch::Sender<bool>,
+    /// Held while topics are created or deleted.
+    pub(crate) admin: Mutex<()>,
+    shards: RwLock<BTreeMap<u64, Arc<Shard>>>,
+    topics: RwLock<HashMap<String, Arc<LiveTopic>>>,
+    turn: AtomicU32,
+}
+
+impl Node {
+    pub(crate) fn new(
+        config: Config,
+        clock: Clock,
+        backend: Chosen,
+        store: Store,
+        rings: Arc<Rings>,
+        metadata: Metadata,
+    ) -> Node {
+        Node {
+            budget: Budget::new(&config.limits),
+            config,
+            clock,
+            backend,
+            store,
+            rings,
+            metadata,
+            metrics: Metrics::default(),
+            started: Instant::now(),
+            stopping: watch::Sender::new(false),
+            admin: Mutex::new(()),
+            shards: RwLock::default(),
+            topics: RwLock::default(),
+            turn: AtomicU32::new(0),
+        }
+    }
+
+    /// A number that differs between requests: picks the partition of keyless records.
+    pub(crate) fn next_turn(&self) -> u32 {
+        self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether the node is stopping.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Ends when the node is stopping.
+    pub(crate) async fn until_stopping(&self) {
+        // The sender lives as long as this node.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
+    }
+
+    pub(crate) fn add_shard(&self, id: u64, shard: Shard) {
+        self.shards.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::new(shard));
+    }
+
+    /// All shards, the metadata's first.
+    pub(crate) fn shards(&self) -> Vec<(u64, Arc<Shard>)> {
+        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+        shards.iter().map(|(id, shard)| (*id, Arc::clone(shard))).collect()
+    }
+
+    /// All shards but the metadata's.
+    pub(crate) fn data_shards(&self) -> Vec<(u64, Wal)> {
+        let shards = self.shards().into_iter().filter(|(id, _)| *id != METADATA_SHARD);
+        shards.map(|(id, shard)| (id, shard.wal.clone())).collect()
+    }
+
+    /// The handle of a shard.
+    pub(crate) fn wal(&self, id: u64) -> Option<Wal> {
+        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+        shards.get(&id).map(|shard| shard.wal.clone())
+    }
+
+    /// A topic by name.
+    pub(crate) fn topic(&self, name: &str) -> Option<Arc<LiveTopic>> {
+        self.topics.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// All topics, by name.
+    pub(crate) fn topics(&self) -> Vec<Arc<LiveTopic>> {
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        let mut topics: Vec<_> = topics.values().cloned().collect();
+        topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        topics
+    }
+
+    /// Routes all topics of the metadata.
+    pub(crate) fn route_all(&self) {
+        let live: Vec<LiveTopic> = self
+            .metadata
+            .read(|state| state.topics.iter().filter_map(|(name, topic)| self.live(name, topic)).collect());
+        for topic in live {
+            self.route(topic);
+        }
+    }
+
+    /// Routes one topic of the metadata; `None` when it is not there any more.
+    pub(crate) fn route_one(&self, name: &str) -> Option<Arc<LiveTopic>> {
+        let live = self.metadata.read(|state| self.live(name, state.topics.get(name)?))?;
+        Some(self.route(live))
+    }
+
+    /// Ends the route to a topic.
+    pub(crate) fn unroute(&self, name: &str) {
+        self.topics.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    fn route(&self, topic: LiveTopic) -> Arc<LiveTopic> {
+        let topic = Arc::new(topic);
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        topics.insert(topic.name.clone(), Arc::clone(&topic));
+        topic
+    }
+
+    fn live(&self, name: &str, topic: &Topic) -> Option<LiveTopic> {
+        let partitions = topic.partitions.iter().map(|partition| {
+            let turn = tokio::sync::RwLock::new(());
+            Some(LivePartition { id: partition.id, wal: self.wal(partition.shard())?, turn })
+        });
+        let partitions = partitions.collect::<Option<_>>()?;
+        Some(LiveTopic {
+            name: name.to_owned(),
+            id: topic.id.clone(),
+            retention: topic.retention,
+            partitions,
+        })
+    }
+}

@@ -1,0 +1,127 @@
+//! # Purpose
+//! `tidelog serve`: starts everything, waits for the signal, stops everything in order.
+//!
+//! # Durability
+//! Stopping finishes what was taken, then closes and seals the shards, so that the next start has nothing to scan. A
+//! process that is killed instead loses nothing that was acknowledged.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::config::{Config, ServeArgs};
+use crate::node::Node;
+use crate::open::{self, StartError};
+use crate::{listener, retention, ring};
+
+/// How long requests have to come to their end when the node stops.
+const FINISH: Duration = Duration::from_secs(10);
+
+/// Runs a node until it is told to stop.
+pub(crate) fn run(args: &ServeArgs) -> ExitCode {
+    ring::abort_on_panic();
+    match serve(args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "tidelog: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn serve(args: &ServeArgs) -> Result<bool, StartError> {
+    let config = Config::load(args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("net")
+        .build()
+        .map_err(StartError::Runtime)?;
+    let clean = runtime.block_on(live(config))?;
+    // A request that did not end in time has been given up.
+    runtime.shutdown_background();
+    Ok(clean)
+}
+
+/// True when every shard could be closed cleanly.
+async fn live(config: Config) -> Result<bool, StartError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Runtime)?;
+    let address = config.http;
+    let refused = |source| StartError::Listen { address, source };
+    let node = Arc::new(open::open(config).await?);
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    announce(&node, listener.local_addr().map_err(refused)?);
+    let (alive, mut all_ended) = mpsc::channel(1);
+    tokio::spawn(listener::run(Arc::clone(&node), listener, alive));
+    keep_retention(&node);
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+    }
+    node.stopping.send_replace(true);
+    tokio::select! {
+        _ = all_ended.recv() => {}
+        () = tokio::time::sleep(FINISH) => tracing::warn!("some connections did not end in time"),
+        _ = interrupt.recv() => tracing::warn!("told to stop at once"),
+    }
+    Ok(close(&node).await)
+}
+
+/// The first line on stdout is where the node listens: with port 0 nobody knows otherwise.
+fn announce(node: &Node, address: std::net::SocketAddr) {
+    let mut stdout = std::io::stdout();
+    let _ = writeln!(stdout, "listening on http://{address}");
+    let _ = stdout.flush();
+    tracing::info!(%address, data = %node.config.data.display(), incarnation = node.store.incarnation(), "ready");
+    if node.config.insecure_listen {
+        tracing::warn!("insecure-listen: nothing is encrypted or authenticated");
+    }
+}
+
+fn keep_retention(node: &Arc<Node>) {
+    let (node, runtime) = (Arc::clone(node), tokio::runtime::Handle::current());
+    let started = std::thread::Builder::new()
+        .name("retention".to_owned())
+        .spawn(move || retention::run(&node, &runtime));
+    if let Err(error) = started {
+        tracing::error!(%error, "retention does not run");
+    }
+}
+
+/// Closes all shards, the metadata's last.
+async fn close(node: &Node) -> bool {
+    let mut clean = true;
+    let mut closing = JoinSet::new();
+    for (shard, wal) in node.data_shards() {
+        closing.spawn(async move { (shard, wal.close().await) });
+    }
+    while let Some(closed) = closing.join_next().await {
+        clean &= report(
+            closed
+                .map_err(|error| error.to_string())
+                .and_then(|(shard, closed)| closed.map_err(|error| format!("shard {shard}: {error}"))),
+        );
+    }
+    if let Some(wal) = node.wal(crate::meta::METADATA_SHARD) {
+        clean &= report(wal.close().await.map_err(|error| format!("the metadata: {error}")));
+    }
+    tracing::info!(clean, "stopped");
+    clean
+}
+
+fn report(closed: Result<(), String>) -> bool {
+    match closed {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::error!(error, "could not be closed cleanly");
+            false
+        }
+    }
+}

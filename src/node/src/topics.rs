@@ -1,0 +1,191 @@
+//! # Purpose
+//! Creating, deleting, trimming and describing topics.
+//!
+//! # Invariants
+//! Metadata first, data shards after it: a crash between the two is repaired at the next start (see
+//! [`crate::reconcile`]).
+
+use std::sync::Arc;
+
+use tidelog_io::random;
+use tidelog_proto::http::admin::{
+    CreateTopic, DURABILITY_SINGLE_NODE, PartitionDescription, TopicConfig, TopicDescription,
+    check_writable_topic_name,
+};
+use tidelog_proto::http::error::ErrorCode;
+use tidelog_wal::{AppendError, Control};
+use tokio::task::JoinSet;
+
+use crate::failure::Failure;
+use crate::meta::{Command, Retention, place, plan};
+use crate::node::{LivePartition, LiveTopic, Node};
+use crate::open::{self, open_shard};
+
+impl Node {
+    /// The topic to write to, created on the way if the node does that.
+    pub(crate) async fn topic_to_write(&self, name: &str) -> Result<Arc<LiveTopic>, Failure> {
+        if let Some(topic) = self.topic(name) {
+            return Ok(topic);
+        }
+        check_writable_topic_name(name)?;
+        if !self.config.topics.auto_create {
+            return Err(Failure::no_auto_topic(name));
+        }
+        let request = CreateTopic {
+            name: name.to_owned(),
+            partitions: self.config.topics.partitions,
+            config: TopicConfig::default(),
+        };
+        match self.create_topic(&request).await {
+            // Another request was faster.
+            Err(failure) if failure.code == ErrorCode::TopicExists => {
+                self.topic(name).ok_or_else(|| Failure::no_topic(name))
+            }
+            created => created,
+        }
+    }
+
+    /// Creates a topic; the request has been checked.
+    pub(crate) async fn create_topic(&self, request: &CreateTopic) -> Result<Arc<LiveTopic>, Failure> {
+        let _admin = self.admin.lock().await;
+        if self.topic(&request.name).is_some() {
+            let message = format!("topic `{}` exists", request.name);
+            return Err(Failure::new(ErrorCode::TopicExists, message));
+        }
+        self.check_room(request.partitions)?;
+        let defaults = self.config.default_retention();
+        let retention = Retention {
+            max_age_ms: request.config.retention_ms.or(defaults.retention_ms),
+            max_bytes: request.config.retention_bytes.or(defaults.retention_bytes),
+        };
+        let shards = self.shards_for(retention, request.partitions).await?;
+        let id = random::salt().iter().fold(String::new(), |id, byte| format!("{id}{byte:02x}"));
+        let name = request.name.clone();
+        self.metadata.propose(Command::CreateTopic { name, id, retention, shards }).await?;
+        let topic = self.route_one(&request.name).ok_or_else(|| Failure::no_topic(&request.name))?;
+        let controls = topic.partitions.iter().enumerate().map(|(number, partition)| {
+            let name = format!("{}/{number}", topic.name);
+            (partition, Control::CreatePartition { partition: partition.id, name })
+        });
+        in_all_shards(controls).await?;
+        tracing::info!(topic = topic.name, id = topic.id, partitions = request.partitions, "topic created");
+        Ok(topic)
+    }
+
+    fn check_room(&self, more: u32) -> Result<(), Failure> {
+        let (have, max) =
+            (self.metadata.read(|state| state.partition_count()), self.config.limits.partitions_per_node);
+        if (have as u64).saturating_add(more.into()) <= max {
+            return Ok(());
+        }
+        let message = format!(
+            "this node has {have} partitions and may have {max} (limits.partitions_per_node), so {more} more do not fit"
+        );
+        Err(Failure::new(ErrorCode::TooManyPartitions, message))
+    }
+
+    /// Places partitions, opening a shard for a new class first.
+    async fn shards_for(&self, class: Retention, count: u32) -> Result<Vec<u64>, Failure> {
+        let commands = self.metadata.read(|state| plan(state, class, self.config.storage.shards))?;
+        for command in commands {
+            self.metadata.propose(command).await?;
+        }
+        // Also those that an earlier attempt put into the metadata and then failed to open.
+        let missing: Vec<u64> = self.metadata.read(|state| {
+            let ids = state.shards.iter().filter(|(_, served)| **served == class).map(|(id, _)| *id);
+            ids.filter(|id| self.wal(*id).is_none()).collect()
+        });
+        for id in missing {
+            let spec = open::spec(&self.store, id);
+            let (id, shard) = open_shard(&self.rings, spec, self.config.shard_options()).await?;
+            self.add_shard(id, shard);
+        }
+        Ok(self.metadata.read(|state| place(state, class, count))?)
+    }
+
+    /// Deletes a topic with all its records; answers what it was.
+    pub(crate) async fn delete_topic(&self, name: &str) -> Result<TopicDescription, Failure> {
+        let _admin = self.admin.lock().await;
+        let topic = self.topic(name).ok_or_else(|| Failure::no_topic(name))?;
+        let description = describe(&topic);
+        self.metadata.propose(Command::DeleteTopic { name: name.to_owned(), id: topic.id.clone() }).await?;
+        self.unroute(name);
+        let controls = topic
+            .partitions
+            .iter()
+            .map(|partition| (partition, Control::DeletePartition { partition: partition.id }));
+        if let Err(error) = in_all_shards(controls).await {
+            // The topic is gone; what is left of it in a shard goes at the next start.
+            tracing::warn!(topic = name, %error, "partitions of a deleted topic could not be deleted yet");
+        }
+        tracing::info!(topic = name, id = topic.id, "topic deleted");
+        Ok(description)
+    }
+
+    /// Drops the records of a partition below `offset`; answers the oldest offset that is kept.
+    pub(crate) async fn trim(&self, name: &str, partition: u32, offset: u64) -> Result<u64, Failure> {
+        check_writable_topic_name(name)?;
+        let topic = self.topic(name).ok_or_else(|| Failure::no_topic(name))?;
+        let live = topic.partition(partition)?;
+        let no_longer = || Failure::no_partition(name, partition, topic.partitions.len());
+        let state = live.wal.partition(live.id).ok_or_else(no_longer)?;
+        if offset > state.next_offset {
+            return Err(Failure::out_of_range(offset, state.log_start, state.next_offset));
+        }
+        if offset > state.log_start {
+            live.wal.control(Control::Trim { partition: live.id, offset }).await?;
+        }
+        Ok(live.wal.partition(live.id).ok_or_else(no_longer)?.log_start)
+    }
+}
+
+impl LiveTopic {
+    /// A partition by its number.
+    pub(crate) fn partition(&self, number: u32) -> Result<&LivePartition, Failure> {
+        let found = usize::try_from(number).ok().and_then(|number| self.partitions.get(number));
+        found.ok_or_else(|| Failure::no_partition(&self.name, number, self.partitions.len()))
+    }
+}
+
+/// What people are told about a topic.
+pub(crate) fn describe(topic: &LiveTopic) -> TopicDescription {
+    let partitions = (0..).zip(&topic.partitions).map(|(number, partition)| {
+        let state = partition.wal.partition(partition.id);
+        let (start, end) = state.map_or((0, 0), |state| (state.log_start, state.next_offset));
+        PartitionDescription {
+            partition: number,
+            shard: u32::try_from(partition.wal.shard()).unwrap_or(u32::MAX),
+            start_offset: start,
+            committed_offset: end,
+            durable_offset: end,
+            end_offset: end,
+        }
+    });
+    TopicDescription {
+        name: topic.name.clone(),
+        id: topic.id.clone(),
+        durability: DURABILITY_SINGLE_NODE.to_owned(),
+        config: TopicConfig {
+            retention_ms: topic.retention.max_age_ms,
+            retention_bytes: topic.retention.max_bytes,
+        },
+        partitions: partitions.collect(),
+    }
+}
+
+/// Appends control entries, all at once; the first failure is the answer after all were tried.
+async fn in_all_shards<'a>(
+    controls: impl Iterator<Item = (&'a LivePartition, Control)>,
+) -> Result<(), AppendError> {
+    let mut appending = JoinSet::new();
+    for (partition, control) in controls {
+        let wal = partition.wal.clone();
+        appending.spawn(async move { wal.control(control).await });
+    }
+    let mut result = Ok(());
+    while let Some(done) = appending.join_next().await {
+        let done = done.unwrap_or(Err(AppendError::Closed));
+        result = result.and(done.map(|_| ()));
+    }
+    result
+}
