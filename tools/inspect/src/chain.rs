@@ -38,6 +38,21 @@ struct Before {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Chain {
     before: Option<Before>,
+    /// A segment was read.
+    begun: bool,
+}
+
+/// How a segment comes behind the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// None was read before.
+    First,
+    /// Directly, and the end of the one before is beyond doubt: what lived there lives on here.
+    Follows,
+    /// Segments are missing between them.
+    Gap,
+    /// The end of the one before is open to doubt.
+    Unknown,
 }
 
 impl Chain {
@@ -46,13 +61,14 @@ impl Chain {
         let mut expect = Expect { epoch: file.id.map(|(epoch, _)| epoch), ..Expect::default() };
         if let (Some(before), Some((epoch, number))) = (self.before, file.id)
             && before.id.1.checked_add(1) == Some(number)
-            && before.ends
         {
-            expect.lsn = Some(before.next_lsn);
-            expect.chain = Some(before.chain);
-            if before.id.0 == epoch {
-                expect.salt = Some(before.next_salt);
+            if before.ends {
+                (expect.lsn, expect.chain) = (Some(before.next_lsn), Some(before.chain));
             }
+            expect.salt = (before.id.0 == epoch).then_some(before.next_salt);
+        } else if !self.begun && file.id.is_some_and(|(_, number)| number == 1) {
+            // Where every shard begins.
+            (expect.lsn, expect.chain) = (Some(1), Some(0));
         }
         if let Some(first) = first_frame(file)
             && expect.salt.is_none_or(|salt| salt == first.salt)
@@ -71,6 +87,7 @@ impl Chain {
             Some(end) => passed.end.lsn == Some(end),
             None => passed.outcome.verdict == Verdict::End(Grade::Proved),
         };
+        self.begun = true;
         self.before = match (file.id, passed.opening, passed.end.lsn.zip(passed.end.chain)) {
             (Some(id), Some(opening), Some((next_lsn, chain))) => Some(Before {
                 id,
@@ -84,17 +101,21 @@ impl Chain {
         };
     }
 
-    /// Whether `file` comes directly behind the segment before, and that one's end is known: what lived there
-    /// lives on here.
-    pub(crate) fn leads_to(&self, file: &SegmentFile) -> bool {
-        match (self.before, file.id) {
-            (Some(before), Some((_, number))) => before.ends && before.id.1.checked_add(1) == Some(number),
-            _ => false,
+    /// How `file` comes behind the segment before.
+    pub(crate) fn link(&self, file: &SegmentFile) -> Link {
+        let Some(before) = self.before else {
+            return if self.begun { Link::Unknown } else { Link::First };
+        };
+        match file.id.map(|(_, number)| before.id.1.checked_add(1) == Some(number)) {
+            Some(true) if before.ends => Link::Follows,
+            Some(false) => Link::Gap,
+            _ => Link::Unknown,
         }
     }
 
     /// Forgets what came before.
     pub(crate) fn forget(&mut self) {
+        self.begun = true;
         self.before = None;
     }
 

@@ -1,13 +1,12 @@
 //! What verification looks for in the frames of one segment.
 
-use std::collections::HashMap;
-
 use tidelog_format::batch::BatchHeader;
 use tidelog_format::block::{BLOCK_U64, HEADER_LEN};
 use tidelog_format::entry::{Entry, EntryKind};
 use tidelog_format::frame::Frame;
 use tidelog_format::index::SegmentIndex;
 
+use crate::coverage::Coverage;
 use crate::error::InspectError;
 use crate::finding::{Finding, Severity, Subject};
 use crate::pass::{Hole, Visitor};
@@ -17,34 +16,36 @@ const MAX_FINDINGS: usize = 1000;
 /// Most partitions that are followed; a hostile file may name any number.
 const MAX_PARTITIONS: usize = 1_000_000;
 
-/// Next offset of each partition as far as the batches before tell.
-pub(crate) type Offsets = HashMap<u64, u64>;
-
 /// Counts and checks frame by frame.
 #[derive(Debug)]
 pub(crate) struct Checker {
     file: String,
     /// Rebuilt from the frames; `None` once a hole or an unknown past makes it meaningless.
     pub(crate) index: Option<SegmentIndex>,
-    pub(crate) offsets: Offsets,
+    pub(crate) coverage: Coverage,
     pub(crate) findings: Vec<Finding>,
     pub(crate) padding: bool,
     pub(crate) frames: u64,
     pub(crate) batches: u64,
     pub(crate) records: u64,
+    /// Commands of the metadata, and whether a snapshot stands for all before it.
+    pub(crate) commands: bool,
+    pub(crate) snapshot: bool,
 }
 
 impl Checker {
-    pub(crate) fn new(file: String, index: Option<SegmentIndex>, offsets: Offsets) -> Checker {
+    pub(crate) fn new(file: String, index: Option<SegmentIndex>, coverage: Coverage) -> Checker {
         Checker {
             file,
             index,
-            offsets,
+            coverage,
             findings: Vec::new(),
             padding: false,
             frames: 0,
             batches: 0,
             records: 0,
+            commands: false,
+            snapshot: false,
         }
     }
 
@@ -80,16 +81,12 @@ impl Checker {
             self.report(place(Finding::new(Severity::Corrupt, Subject::Frame, &self.file, text)));
         }
         let next = row.base_offset.saturating_add(u64::from(row.count));
-        let before = self.offsets.get(&row.partition).copied();
-        if let Some(expected) = before.filter(|expected| *expected != row.base_offset) {
+        if let Some(expected) = self.coverage.batch(row.partition, row.base_offset, next) {
             let text = format!(
                 "partition {} goes on with offset {}, must be {expected}",
                 row.partition, row.base_offset
             );
             self.report(place(Finding::new(Severity::Corrupt, Subject::Offsets, &self.file, text)));
-        }
-        if before.is_some() || self.offsets.len() < MAX_PARTITIONS {
-            self.offsets.insert(row.partition, next);
         }
     }
 }
@@ -102,7 +99,10 @@ impl Visitor for Checker {
         for entry in frame.entries() {
             match entry.kind() {
                 Some(EntryKind::Batch) => self.check_batch(frame, &entry, start),
-                Some(EntryKind::PartitionDeleted) => drop(self.offsets.remove(&entry.row.partition)),
+                Some(EntryKind::PartitionCreated) => self.coverage.created(entry.row.partition),
+                Some(EntryKind::PartitionDeleted) => self.coverage.deleted(entry.row.partition),
+                Some(EntryKind::Command) => self.commands = true,
+                Some(EntryKind::Snapshot) => self.snapshot = true,
                 _ => {}
             }
         }
@@ -118,7 +118,7 @@ impl Visitor for Checker {
     fn hole(&mut self, _: &Hole) -> Result<(), InspectError> {
         // What the hole held is unknown: neither offsets nor index can be followed over it.
         self.index = None;
-        self.offsets.clear();
+        self.coverage.lose();
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use crate::chain::Chain;
 use crate::dump_records::RecordDump;
 use crate::dump_rows::RowDump;
 use crate::error::InspectError;
-use crate::finding::{Finding, Severity, Status};
+use crate::finding::{Finding, Severity, Status, Subject};
 use crate::output::{Screen, tell};
 use crate::pass::Visitor;
 use crate::read::{read_segment, unreadable};
@@ -95,6 +95,8 @@ fn run(dump: &mut dyn Dump, tree: &Tree) -> Result<Status, InspectError> {
             found.extend(dump.take_findings());
             // An end in good order and a file that waits for its first write are no news here.
             found.retain(|finding| finding.severity != Severity::Note || finding.verdict != "ok");
+            // Whether a missing segment is a loss is for verify to say.
+            found.retain(|finding| finding.subject != Subject::MissingSegment);
             tell(&found);
             all.extend(found);
         }

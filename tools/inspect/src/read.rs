@@ -1,9 +1,10 @@
 //! Reads one segment of a shard with all that is known of it: the way in for every command.
 
 use tidelog_format::block::BLOCK_U64;
+use tidelog_format::opening::Opening;
 use tidelog_io::IoError;
 
-use crate::chain::{Chain, FirstFrame};
+use crate::chain::{Chain, FirstFrame, Link};
 use crate::error::InspectError;
 use crate::finding::{Finding, Severity, Subject};
 use crate::pass::{Passed, Visitor, pass};
@@ -23,6 +24,8 @@ pub(crate) struct ReadSegment {
     pub(crate) seal: Option<Seal>,
     pub(crate) findings: Vec<Finding>,
     pub(crate) window: Window,
+    /// The file was made ready for its segment and still holds an older one.
+    pub(crate) is_earlier_life: bool,
 }
 
 impl ReadSegment {
@@ -57,16 +60,23 @@ pub(crate) fn read_segment(
     let passed = pass(&mut window, &known, visitor)?;
     let len = window.len();
     let mut findings = of_length(&name, &window);
+    let mut is_earlier_life = false;
     if let (Some(opening), Some((lsn, first_chain)), Some(salt)) =
         (passed.opening, passed.base, passed.end.salt)
     {
         let first = FirstFrame { opening, lsn, chain: first_chain, salt };
-        findings.extend(chain.check(&name, file, &first));
+        let may_be_prepared = next.is_none() && chain.link(file) != Link::Gap;
+        is_earlier_life = may_be_prepared && file.id.is_some_and(|(_, number)| opening.number < number);
+        if is_earlier_life {
+            findings.push(of_earlier_life(&name, &opening));
+        } else {
+            findings.extend(chain.check(&name, file, &first));
+        }
     }
     findings.extend(tail::findings(&name, len, &passed));
     chain.advance(file, &known, &passed);
     let seal = seal.filter(|_| passed.trailer.is_some());
-    Ok(ReadSegment { name, len, passed, seal, findings, window })
+    Ok(ReadSegment { name, len, passed, seal, findings, window, is_earlier_life })
 }
 
 fn of_length(name: &str, window: &Window) -> Vec<Finding> {
@@ -84,6 +94,13 @@ fn of_length(name: &str, window: &Window) -> Vec<Finding> {
         );
     }
     found
+}
+
+/// A recycled file whose first write in its new life is still to come. Without the segment before it, whose
+/// opening names its salt, only the number tells.
+fn of_earlier_life(name: &str, opening: &Opening) -> Finding {
+    let text = format!("prepared, nothing was written to it yet; it still holds segment {}", opening.number);
+    Finding::new(Severity::Note, Subject::Tail, name, text)
 }
 
 /// What to tell of a segment that can't be read: gone is no harm in a directory of a running node.

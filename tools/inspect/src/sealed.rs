@@ -76,7 +76,7 @@ fn find_seal(read: &mut ReadSegment, has_next: bool) -> Result<Option<Finding>, 
         return Ok(Some(finding.bytes(at, read.len).lsns(None, outcome.expect.lsn)));
     }
     if has_next && ended && passed.holes.is_empty() {
-        let text = "not sealed, although another segment follows; the next start does it";
+        let text = "not sealed yet, although another segment follows; the node or its next start does it";
         return Ok(Some(Finding::new(Severity::Note, Subject::Footer, &read.name, text)));
     }
     Ok(None)

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::chain::Chain;
 use crate::error::InspectError;
-use crate::finding::{Finding, Status};
+use crate::finding::{Finding, Status, Subject};
 use crate::read::{read_segment, unreadable};
 use crate::stat_counts::{Counter, Counts, PartitionCounts};
 use crate::tail;
@@ -102,7 +102,9 @@ fn stat_shard(folder: &ShardFolder, findings: &mut Vec<Finding>) -> ShardStat {
                     next_lsn: read.passed.end.lsn,
                     total,
                 });
-                findings.extend(read.findings);
+                // Whether a missing segment is a loss is for verify to say.
+                let told = |finding: &Finding| finding.subject != Subject::MissingSegment;
+                findings.extend(read.findings.into_iter().filter(told));
             }
             Err(error) => {
                 chain.forget();

@@ -1,5 +1,6 @@
 //! What a pass over a segment's frames means: findings that all commands share.
 
+use tidelog_format::block::Damage;
 use tidelog_format::verdict::{At, Grade, Verdict};
 use tidelog_format::walk::Cause;
 
@@ -37,7 +38,9 @@ fn of_end(file: &str, len: u64, passed: &Passed) -> Option<Finding> {
         let text = "a running node writes to this file; what it wrote meanwhile is not covered".to_owned();
         return finding(Severity::Note, Subject::Tail, text);
     }
-    if passed.is_unbegun() && matches!(outcome.at, At::Virgin | At::Stale | At::FileEnd) {
+    let other_epoch = matches!(outcome.cause, Cause::Damage(Damage::Epoch { .. }));
+    let unwritten = matches!(outcome.at, At::Virgin | At::Stale | At::FileEnd) || other_epoch;
+    if passed.is_unbegun() && unwritten {
         let text = "prepared, and nothing was written to it yet".to_owned();
         return finding(Severity::Note, Subject::Tail, text);
     }

@@ -1,7 +1,7 @@
 //! Segments that do not follow each other.
 
-use crate::place::{CLUSTER, Place, Shard, problems};
-use crate::support::batches::{batch, created};
+use crate::place::{CLUSTER, Place, Shard, problems, run};
+use crate::support::batches::{batch, control, created};
 
 #[test]
 fn a_missing_segment_is_named_with_its_lsns() {
@@ -14,11 +14,70 @@ fn a_missing_segment_is_named_with_its_lsns() {
     assert_eq!((&found[0]["first_lsn"], &found[0]["last_lsn"]), (&4.into(), &6.into()), "{found:?}");
 }
 
+/// Five segments of a partition, an offset each; the last footer says that offsets below `start` are unwanted.
+pub(crate) fn five(start: u64) -> Place {
+    let place = Place::new();
+    let mut shard = Shard::new(1);
+    shard.writer.write(&[created(7, "m/0"), batch(7, 0, 1000, &[b"x"])]);
+    for offset in 1..5 {
+        shard.roll();
+        shard.writer.write(&[batch(7, offset, 1000, &[b"x"])]);
+        if offset == 3 {
+            shard.writer.write(&[control(5, 7, start, b"")]);
+        }
+    }
+    shard.finish(&place);
+    place
+}
+
 #[test]
-fn segments_that_retention_removed_from_the_front_are_not_missed() {
-    let place = Place::clean();
-    std::fs::remove_file(place.segment(1, 1)).unwrap();
-    assert_eq!(problems(place.path()), (0, Vec::new()));
+fn segments_that_retention_gave_back_are_not_missed_from_the_front_or_from_the_middle() {
+    for gone in [&[1][..], &[1, 2], &[2], &[2, 3], &[1, 3]] {
+        let place = five(3);
+        for number in gone {
+            std::fs::remove_file(place.segment(1, *number)).unwrap();
+        }
+        assert_eq!(problems(&place.shard(1)), (0, Vec::new()), "{gone:?}");
+        for command in ["dump", "stat"] {
+            assert_eq!(run(&[command], &place.shard(1)).code, 0);
+        }
+    }
+}
+
+#[test]
+fn missing_segments_with_wanted_records_are_named_with_the_offsets() {
+    for (gone, offsets) in [
+        (&[1][..], "offsets 0..1"),
+        (&[2], "offsets 1..2"),
+        (&[1, 3], "offsets 2..3"),
+        (&[2, 3], "offsets 1..3"),
+    ] {
+        let start = if gone == [1, 3] { 1 } else { 0 };
+        let place = five(start);
+        for number in gone {
+            std::fs::remove_file(place.segment(1, *number)).unwrap();
+        }
+        let (code, found) = problems(&place.shard(1));
+        assert_eq!((code, found.len()), (5, 1), "{gone:?}: {found:?}");
+        assert_eq!(found[0]["subject"], "missing-segment");
+        let text = found[0]["text"].as_str().unwrap();
+        assert!(text.contains("partition 7") && text.contains(offsets), "{gone:?}: {text}");
+    }
+}
+
+#[test]
+fn metadata_may_only_be_missing_behind_a_snapshot() {
+    for (kind, code) in [(8, 5), (9, 0)] {
+        let place = Place::new();
+        let mut shard = Shard::new(0);
+        shard.writer.write(&[control(8, 0, 0, b"{}")]);
+        shard.roll();
+        shard.writer.write(&[control(kind, 0, 0, b"{}"), control(8, 0, 0, b"{}")]);
+        shard.finish(&place);
+        assert_eq!(problems(&place.shard(0)).0, 0);
+        std::fs::remove_file(place.segment(0, 1)).unwrap();
+        assert_eq!(problems(&place.shard(0)).0, code, "kind {kind}");
+    }
 }
 
 #[test]

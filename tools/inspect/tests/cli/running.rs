@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidelog_format::BLOCK;
 
+use crate::chain::five;
 use crate::place::{Place, Shard, run};
 use crate::support::batches::{batch, created};
 
@@ -32,40 +33,49 @@ fn a_segment_that_is_written_while_it_is_read_is_never_called_corrupt() {
                 }
             }
         });
+        let _done = Done(&done);
         for _ in 0..10 {
             for args in [&["verify"][..], &["stat"], &["dump", "--records"]] {
                 let ran = run(args, &place.shard(1));
                 assert_eq!(ran.code, 0, "{args:?}: {}{}", ran.out, ran.err);
             }
         }
-        done.store(true, Ordering::Relaxed);
     });
+}
+
+/// Ends a thread's loop, also when the test fails.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
 fn a_segment_that_vanishes_while_others_are_read_is_no_corruption() {
-    let place = Place::clean();
+    let place = five(2);
     let segments = [place.segment(1, 1), place.segment(1, 2)];
     let bytes: Vec<Vec<u8>> = segments.iter().map(|path| std::fs::read(path).unwrap()).collect();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // Retention: from the front, one behind the other; and all over again.
+            // Retention; and all over again.
             while !done.load(Ordering::Relaxed) {
                 for path in &segments {
                     std::fs::remove_file(path).unwrap();
                 }
                 for (path, bytes) in segments.iter().zip(&bytes).rev() {
-                    let spare = path.with_extension("tmp");
+                    let spare = place.path().join("spare");
                     std::fs::write(&spare, bytes).unwrap();
                     std::fs::rename(&spare, path).unwrap();
                 }
             }
         });
+        let _done = Done(&done);
         for _ in 0..30 {
             let ran = run(&["verify"], &place.shard(1));
             assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
         }
-        done.store(true, Ordering::Relaxed);
     });
 }

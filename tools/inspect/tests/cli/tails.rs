@@ -84,3 +84,12 @@ fn a_seal_that_was_not_finished_is_a_note() {
     std::fs::write(place.segment(1, 2), &bytes).unwrap();
     assert_eq!(problems(place.path()), (0, Vec::new()));
 }
+
+#[test]
+fn a_recycled_file_given_alone_is_not_taken_for_the_segment_of_its_name() {
+    let place = Place::clean();
+    std::fs::copy(place.segment(1, 1), place.segment(1, 4)).unwrap();
+    let ran = run(&["verify"], &place.segment(1, 4));
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    assert!(ran.out.contains("it still holds segment 1"), "{}", ran.out);
+}
