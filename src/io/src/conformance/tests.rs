@@ -3,16 +3,20 @@
 use crate::posix::Posix;
 use crate::sim::{Sim, block_on_sim};
 use crate::uring::Uring;
-use crate::{Disk, block_on_posix, block_on_uring};
+use crate::{Disk, Fault, block_on_posix, block_on_uring};
 use std::path::PathBuf;
 
 /// Runs a test on a ring; says that it was skipped where none can be made.
 pub(crate) fn on_ring<T>(body: impl AsyncFnOnce(Uring) -> T) -> Option<T> {
-    if let Err(error) = io_uring::IoUring::new(2) {
-        println!("SKIPPED: no io_uring here: {error}");
-        return None;
+    match block_on_uring(body) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            let missing = error.cause().raw_os_error() == Some(libc::ENOSYS);
+            assert!(missing || error.kind() == Fault::Denied, "{error}");
+            println!("SKIPPED: no io_uring here: {error}");
+            None
+        }
     }
-    Some(block_on_uring(body).unwrap())
 }
 
 fn on_uring(case: impl AsyncFnOnce(Uring, PathBuf)) {

@@ -89,13 +89,13 @@ impl Drop for CloseFirst {
 /// Makes a ring and its runtime on this thread, runs `body` and takes all down in the right order.
 pub(super) fn with_runtime<T>(body: impl AsyncFnOnce(Rc<Ring>) -> T) -> Result<T, IoError> {
     let fail = |cause| IoError::new("start of a ring", Path::new("io_uring"), cause);
-    // tokio-uring leaks its half-made runtime when this fails, so try alone first.
-    drop(io_uring::IoUring::new(QUEUE).map_err(fail)?);
     // This frame's own hold on the table, declared before the runtime so that it is the last to go.
     let table = Rc::new(Table::default());
     let mut settings = tokio_uring::uring_builder();
-    // Room for all completions at once; a dropped operation may leave one more nop each.
-    settings.setup_cqsize(4 * MAX_IN_FLIGHT as u32);
+    // Room for all completions at once and some nops. The memory of a ring counts as locked, so no more than that.
+    settings.setup_cqsize(2 * MAX_IN_FLIGHT as u32);
+    // When this fails tokio-uring leaks a few descriptors. A ring made and dropped before, just to see, would be
+    // worse: the kernel gives its locked memory back late, which can make the second one fail.
     let runtime = tokio_uring::Runtime::new(tokio_uring::builder().entries(QUEUE).uring_builder(&settings));
     let runtime = runtime.map_err(fail)?;
     // Declared last, dropped first, also when `body` panics: then the runtime, then the table.
