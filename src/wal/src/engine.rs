@@ -59,8 +59,8 @@ pub async fn open_shard<D: Disk>(
 ) -> Result<(Wal, Engine<D>, Recovered), OpenError> {
     options.validate()?;
     disk.create_dir_all(&spec.dir).await?;
-    let spares = Spares::open(disk.clone(), &spec.dir, options.segment_bytes).await?;
     let found = recovery::recover(&disk, &spec, &options).await?;
+    let spares = Spares::open(disk.clone(), &spec.dir, options.segment_bytes).await?;
     let status = found.hole.clone().map_or(Status::Running, Status::ReadOnly);
     let writable = matches!(status, Status::Running);
     let state = State {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tidelog_format::footer::Footer;
 use tidelog_io::{Disk, Fault, IoError};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 
 use crate::seal::seal;
 use crate::segments::SegmentId;
@@ -33,6 +33,8 @@ pub(crate) struct Keeper<D: Disk> {
     spares: Spares<D>,
     prepared: RefCell<Option<(SegmentId, Rc<D::File>)>>,
     next_id: Cell<SegmentId>,
+    /// Held while a segment gets its number and its file: they are used in the order of their numbers.
+    turn: Mutex<()>,
     to_seal: RefCell<VecDeque<ToSeal<D::File>>>,
     /// Open files for reading, see [`crate::frames`].
     pub(crate) readers: RefCell<HashMap<SegmentId, Rc<D::File>>>,
@@ -50,6 +52,7 @@ impl<D: Disk> Keeper<D> {
             spares,
             prepared: RefCell::new(None),
             next_id: Cell::new(next_id),
+            turn: Mutex::new(()),
             to_seal: RefCell::new(VecDeque::new()),
             readers: RefCell::new(HashMap::new()),
             wanted: Notify::new(),
@@ -75,6 +78,7 @@ impl<D: Disk> Keeper<D> {
 
     /// The next segment's file: prepared, or (counted as a wait) made now.
     pub(crate) async fn next_file(&self) -> Result<(SegmentId, Rc<D::File>), IoError> {
+        let _turn = self.turn.lock().await;
         let prepared = self.prepared.borrow_mut().take();
         let next = match prepared {
             Some(next) => next,
@@ -176,6 +180,7 @@ impl<D: Disk> Keeper<D> {
             }
         }
         self.shared.set_full(false);
+        let _turn = self.turn.lock().await;
         // While the spare was filled the appender may have helped itself.
         if self.prepared.borrow().is_none() && self.wants_next.get() {
             let next = self.make_next().await?;

@@ -212,7 +212,7 @@ impl Wal {
     async fn rebuild_footer(&self, segment: &Segment) -> Result<Footer, ReadError> {
         let before = self.shared.state().segments.before(segment.id.number).map(|before| before.id.number);
         let mut index = match before {
-            Some(number) => SegmentIndex::behind(&*Box::pin(self.footer(number)).await?.1),
+            Some(number) => SegmentIndex::behind(&Box::pin(self.footer(number)).await?.1),
             None => SegmentIndex::default(),
         };
         let mut frames = Frames::new(&self.shared, segment.id, None, 0, segment.len);
@@ -251,7 +251,7 @@ impl Wal {
     /// # Errors
     /// As [`Wal::read`].
     pub async fn offset_at(&self, partition: u64, timestamp: i64) -> Result<Option<(u64, i64)>, ReadError> {
-        for number in self.shared.state().segments.numbers() {
+        for number in self.segment_numbers() {
             let (segment, footer) = self.footer(number).await?;
             let Some(row) = footer.partition(partition).filter(|row| row.max_timestamp >= timestamp) else {
                 continue;
@@ -316,7 +316,7 @@ impl Wal {
         mut each: impl FnMut(u64, EntryKind, &Row, &[u8]),
     ) -> Result<(), ReadError> {
         let mut places = Vec::new();
-        for number in self.shared.state().segments.numbers() {
+        for number in self.segment_numbers() {
             let (segment, footer) = self.footer(number).await?;
             places.push((segment.id, footer.salt, frames_end(&footer)));
         }

@@ -26,6 +26,8 @@ use crate::segments::{Segment, SegmentId, Segments};
 
 /// Bytes of a read while scanning.
 const WINDOW: usize = 1024 * 1024;
+/// Numbers of spares that were prepared segments begin here.
+const PUT_AWAY: u64 = 1 << 62;
 /// Most bytes of a cut that are copied: the largest frame, its end block and the block it starts in.
 const CUT: u64 = 18 * 1024 * 1024;
 
@@ -399,14 +401,16 @@ impl<D: Disk> Recovery<'_, D> {
         Ok(())
     }
 
-    /// A file that was prepared and never written to: its name goes, so that numbers stay dense.
+    /// A file that was prepared and never written to becomes a spare, so that numbers stay dense.
     async fn put_away(&mut self, file: &SegmentFile, path: &std::path::Path) -> Result<(), IoError> {
-        let spare =
-            self.spec.dir.join(name::SPARE).join(format!("{}", name::spare(u64::MAX - file.id.number)));
+        let spare_dir = self.spec.dir.join(name::SPARE);
+        self.disk.create_dir_all(&spare_dir).await?;
+        // One file at most is prepared in an epoch, and spares count from 1: the name is free.
+        let spare = spare_dir.join(name::spare(PUT_AWAY | u64::from(file.id.epoch)));
         tracing::debug!(shard = self.spec.shard, file = %path.display(), "prepared file was never used");
         self.disk.rename(path, &spare).await?;
         self.disk.sync_dir(&self.spec.dir).await?;
-        self.disk.remove(&spare).await
+        self.disk.sync_dir(&spare_dir).await
     }
 
     /// Copies what is cut off to lost+found before it is cut.

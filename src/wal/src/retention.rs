@@ -81,7 +81,7 @@ impl Wal {
     /// What each sealed segment holds of each live partition, oldest first.
     async fn parts(&self) -> Result<HashMap<u64, Vec<Part>>, AppendError> {
         let mut parts: HashMap<u64, Vec<Part>> = HashMap::new();
-        for number in self.shared.state().segments.numbers() {
+        for number in self.segment_numbers() {
             let (_, footer) = self.footer(number).await.map_err(|error| unreadable(&error))?;
             for row in footer.partitions.iter().filter(|row| row.has_batches()) {
                 parts.entry(row.partition).or_default().push(Part {
@@ -136,7 +136,7 @@ impl Wal {
     async fn release_unwanted(&self) -> Result<u64, AppendError> {
         let newest = self.shared.state().segments.newest().map(|segment| segment.id.number);
         let mut released = 0;
-        for number in self.shared.state().segments.numbers() {
+        for number in self.segment_numbers() {
             if Some(number) == newest {
                 break;
             }

@@ -132,6 +132,7 @@ impl<D: Disk> Spares<D> {
         let path = self.spare_dir.join(name::spare(number));
         self.disk.rename(&id.path(&self.dir), &path).await?;
         self.disk.sync_dir(&self.dir).await?;
+        self.disk.sync_dir(&self.spare_dir).await?;
         let file = self.disk.open(&path, Access::Bulk).await?;
         let mut len = file.len().await?;
         while len > 0 {
@@ -152,6 +153,7 @@ impl<D: Disk> Spares<D> {
         let file = match spare {
             Some(number) => {
                 self.disk.rename(&self.spare_dir.join(name::spare(number)), &path).await?;
+                self.disk.sync_dir(&self.spare_dir).await?;
                 self.disk.open(&path, Access::Durable).await?
             }
             None => self.disk.create(&path, Access::Durable).await?,

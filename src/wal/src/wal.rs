@@ -151,6 +151,11 @@ impl Wal {
         }
     }
 
+    /// Numbers of the segments behind the active one, ascending.
+    pub(crate) fn segment_numbers(&self) -> Vec<u64> {
+        self.shared.state().segments.numbers()
+    }
+
     /// What the shard can do now.
     pub fn status(&self) -> Status {
         self.shared.state().status.clone()

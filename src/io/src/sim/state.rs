@@ -234,9 +234,9 @@ impl State {
 
     /// Bytes of space that are not taken by files which have a name or are open.
     pub(super) fn free(&self) -> u64 {
-        let named = |inode: &Inode| self.names.files().any(|(_, other)| other == *inode);
-        let taken =
-            self.contents.iter().filter(|(inode, _)| self.handles.contains_key(inode) || named(inode));
+        let named: BTreeSet<Inode> = self.names.files().map(|(_, inode)| inode).collect();
+        let counts = |inode: &Inode| self.handles.contains_key(inode) || named.contains(inode);
+        let taken = self.contents.iter().filter(|(inode, _)| counts(inode));
         self.limit.saturating_sub(taken.map(|(_, medium)| medium.allocated()).sum())
     }
 
