@@ -8,7 +8,7 @@ use tidelog_client::{Client, Error, Options};
 use tidelog_format::record_format::RecordFormat;
 use tidelog_proto::offset_spec::OffsetSpec;
 
-use super::input::{self, HeaderArg};
+use super::input::{self, Delimiter, HeaderArg};
 
 /// Commands that talk to a running server, and two that print about the command line itself.
 #[derive(Debug, Subcommand)]
@@ -166,10 +166,10 @@ pub(crate) struct ProduceArgs {
     pub(crate) file: PathBuf,
     /// Split each line into key and value at the first SEP; a line without it has no key
     #[arg(short = 'K', long = "key-separator", value_name = "SEP", value_parser = input::delimiter)]
-    pub(crate) key_separator: Option<Vec<u8>>,
+    pub(crate) key_separator: Option<Delimiter>,
     /// What ends a record instead of a line feed; \n, \r, \t, \0, \\ and \xHH are understood
     #[arg(short = 'D', long, value_name = "DELIM", default_value = r"\n", value_parser = input::delimiter)]
-    pub(crate) delimiter: Vec<u8>,
+    pub(crate) delimiter: Delimiter,
     /// Partition for all records [default: by key; records without a key go to one partition a batch, in turn]
     #[arg(short, long, value_name = "PARTITION")]
     pub(crate) partition: Option<u32>,
@@ -227,8 +227,8 @@ const CONSUME_NOTES: &str = "\
 FORMAT is text with
   %t topic      %p partition  %o offset  %T timestamp in milliseconds since 1970
   %k key        %s value      %h headers, as NAME=VALUE,...
-  %K %S length of key and value in bytes, -1 when there is none
-  %%  %  and \\n \\t \\r \\0 \\xHH \\\\
+  %K key length %S value length, both in bytes and -1 when there is none
+  %% a percent sign; \\n, \\t, \\r, \\0, \\\\ and \\xHH are understood
 Keys, values and headers are written as they are, byte by byte; on a terminal without control characters.";
 
 #[derive(Debug, Args)]
@@ -243,4 +243,39 @@ pub(crate) struct ManArgs {
     /// Directory for the pages; it is created when missing
     #[arg(value_name = "DIR")]
     pub(crate) dir: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, Parser};
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(subcommand)]
+        command: ClientCommand,
+    }
+
+    #[test]
+    fn the_definitions_contradict_neither_themselves_nor_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn produce_takes_all_its_flags() {
+        let line = ["x", "produce", "t", "f", "-K", r"\t", "-D", r"\0", "-p", "3", "-H", "a=b", "-H", "c=d"];
+        let ClientCommand::Produce(args) = Cli::parse_from(line).command else { panic!() };
+        assert_eq!(args.key_separator, Some(Delimiter(b"\t".to_vec())));
+        assert_eq!((args.delimiter, args.partition, args.headers.len()), (Delimiter(vec![0]), Some(3), 2));
+        let ClientCommand::Produce(args) = Cli::parse_from(["x", "produce", "t"]).command else { panic!() };
+        assert_eq!((args.delimiter, args.file), (Delimiter(b"\n".to_vec()), PathBuf::from("-")));
+    }
+
+    #[test]
+    fn consume_takes_negative_offsets_and_several_partitions() {
+        let line = ["x", "consume", "t", "-o", "-5", "-p", "1", "-p", "2", "-e", "-c", "7", "-f", "%o"];
+        let ClientCommand::Consume(args) = Cli::parse_from(line).command else { panic!() };
+        assert_eq!((args.offset, args.partitions), (OffsetSpec::FromEnd(5), vec![1, 2]));
+        assert_eq!((args.exit, args.count, args.server.retry), (true, Some(7), 30));
+    }
 }

@@ -63,7 +63,9 @@ impl From<Error> for Failure {
         let text = error.to_string();
         match error {
             Error::NotFound { .. } | Error::NoPartition { .. } => Failure::NotFound(text),
-            Error::Unreachable { .. } => Failure::Unreachable(text),
+            Error::Unreachable { .. } => {
+                Failure::Unreachable(format!("{text}; is it running? --server gives another address"))
+            }
             Error::Address { .. } => Failure::Usage(text),
             _ => Failure::Error(text),
         }

@@ -37,8 +37,12 @@ pub(crate) fn header(text: &str) -> Result<HeaderArg, String> {
     }
 }
 
-/// Reads a delimiter with its escapes; it has 1 to 64 bytes.
-pub(crate) fn delimiter(text: &str) -> Result<Vec<u8>, String> {
+/// The bytes between two records, or between key and value; 1 to 64.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Delimiter(pub(crate) Vec<u8>);
+
+/// Reads a delimiter with its escapes.
+pub(crate) fn delimiter(text: &str) -> Result<Delimiter, String> {
     let mut out = Vec::new();
     let mut rest = text.chars();
     while let Some(c) = rest.next() {
@@ -62,7 +66,7 @@ pub(crate) fn delimiter(text: &str) -> Result<Vec<u8>, String> {
             _ => return Err(r"after `\` comes n, r, t, 0, \ or xHH".to_owned()),
         });
     }
-    if (1..=64).contains(&out.len()) { Ok(out) } else { Err("it has 1 to 64 bytes".to_owned()) }
+    if (1..=64).contains(&out.len()) { Ok(Delimiter(out)) } else { Err("it has 1 to 64 bytes".to_owned()) }
 }
 
 /// Pieces of the input, in order. The channel closes at its end.
@@ -256,7 +260,7 @@ mod tests {
             (r"\\", b"\\"),
             ("ä", b"\xc3\xa4"),
         ] {
-            assert_eq!(delimiter(text).unwrap(), bytes);
+            assert_eq!(delimiter(text).unwrap().0, bytes);
         }
         for text in ["", r"\", r"\q", r"\x1", r"\xgg", r"\x+1", &"x".repeat(65)] {
             assert!(delimiter(text).is_err(), "{text}");

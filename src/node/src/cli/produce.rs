@@ -70,8 +70,8 @@ struct Run {
 impl Run {
     fn new(args: ProduceArgs, producer: Producer, progress: Progress) -> Run {
         Run {
-            separator: args.key_separator.as_deref().map(|separator| Finder::new(separator).into_owned()),
-            splitter: Splitter::new(&args.delimiter),
+            separator: args.key_separator.as_ref().map(|separator| Finder::new(&separator.0).into_owned()),
+            splitter: Splitter::new(&args.delimiter.0),
             args,
             producer,
             progress,
