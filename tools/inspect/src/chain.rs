@@ -172,12 +172,10 @@ impl Chain {
     }
 
     fn missing(&self, path: &str, last: u64, (_, number): (u32, u64), first: &FirstFrame) -> Vec<Finding> {
-        let text = match number.checked_sub(2) {
-            Some(gone) if gone > last => {
-                format!("segments {} to {gone} before this one are missing", last + 1)
-            }
-            Some(gone) if gone == last => format!("segment {} before this one is missing", gone + 1),
-            _ => format!("segment {number} follows segment {last}"),
+        let text = match number.checked_sub(1).filter(|gone| *gone > last) {
+            Some(gone) if gone == last + 1 => format!("segment {gone} before this one is missing"),
+            Some(gone) => format!("segments {} to {gone} before this one are missing", last + 1),
+            None => format!("segment {number} follows segment {last}"),
         };
         let from = self.before.map(|before| before.next_lsn);
         let found = Finding::new(Severity::Corrupt, Subject::MissingSegment, path, text);

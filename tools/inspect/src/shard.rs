@@ -119,13 +119,18 @@ impl<'a> Shard<'a> {
                         return (findings, Some(report));
                     }
                 }
-                Err(error) => {
-                    if attempt >= 2 || !error.is_not_found() {
-                        self.past.chain.forget();
-                        self.past.index = None;
-                        self.past.coverage.lose();
+                Err(error) if error.is_not_found() => {
+                    if attempt >= 2 {
+                        // As if it had never been listed.
+                        self.past = past;
                         return (vec![unreadable(file, &error)], None);
                     }
+                }
+                Err(error) => {
+                    self.past.chain.forget();
+                    self.past.index = None;
+                    self.past.coverage.lose();
+                    return (vec![unreadable(file, &error)], None);
                 }
             }
             self.past = past.clone();
@@ -212,24 +217,27 @@ impl<'a> Shard<'a> {
     /// Retention gives segments back from the front and from the middle. What is missing is a loss when a record
     /// in it is wanted, and when it can't be shown that none is.
     fn judge_missing(&mut self, files: &[SegmentFile]) {
-        let wanted = self.past.newest.as_ref().and_then(|end| self.past.coverage.wanted(end));
-        let batches = self.past.newest.as_ref().is_some_and(|end| !end.is_empty()) && !self.past.commands;
+        let end = self.past.newest.as_ref();
+        let judged = end.map(|end| self.past.coverage.wanted(end));
+        let batches = end.is_some_and(|end| !end.is_empty()) && !self.past.commands;
         let mut told = false;
-        for finding in &mut self.findings {
-            if finding.subject != Subject::MissingSegment {
-                continue;
-            }
+        for finding in self.findings.iter_mut().filter(|finding| finding.subject == Subject::MissingSegment) {
             told = true;
-            match &wanted {
-                Some(wanted) if wanted.is_empty() && batches => {
-                    finding.severity = Severity::Note;
-                    finding.verdict = "ok";
-                    finding.text.push_str(": given back by retention, no record in them is wanted");
+            let (severity, text) = match &judged {
+                Some(Some(wanted)) if wanted.is_empty() && batches => {
+                    (Severity::Note, ": given back by retention, no record in it is wanted".to_owned())
                 }
-                Some(wanted) if !wanted.is_empty() => finding.text.push_str(&named(wanted)),
-                _ => {}
-            }
+                Some(Some(wanted)) if !wanted.is_empty() => (Severity::Corrupt, named(wanted)),
+                Some(None) if batches => {
+                    (Severity::Warning, ": whether a wanted record is in it can't be told".to_owned())
+                }
+                _ => continue,
+            };
+            finding.severity = severity;
+            finding.verdict = if severity == Severity::Corrupt { "corrupt" } else { "ok" };
+            finding.text.push_str(&text);
         }
+        let wanted = judged.flatten();
         let first = files.first().and_then(|file| file.id.zip(Some(file)));
         let Some(((_, number), first)) = first.filter(|((_, number), _)| *number > 1 && !told) else {
             return;

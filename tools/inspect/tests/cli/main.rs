@@ -13,3 +13,4 @@ mod running;
 mod stat;
 mod tails;
 mod usage;
+mod vectors;
