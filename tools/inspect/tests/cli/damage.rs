@@ -199,3 +199,25 @@ fn garbage_of_any_kind_is_refused_without_a_crash() {
         }
     }
 }
+
+#[test]
+fn headers_that_lie_under_a_good_checksum_are_refused_without_a_crash() {
+    let mut random = crate::support::random::Random::new(7);
+    for round in 0..40 {
+        let place = Place::clean();
+        let file = place.segment(1, 1 + random.next() % 3);
+        place.edit(&file, |bytes| {
+            for _ in 0..=random.next() % 3 {
+                let block = usize::try_from(random.next()).unwrap_or(0) % 5 * BLOCK;
+                let header = &mut bytes[block..block + 128];
+                header[usize::try_from(14 + random.next() % 100).unwrap()] ^= random.next().to_le_bytes()[0];
+                let crc = crc32c::crc32c(&header[12..]);
+                header[8..12].copy_from_slice(&crc.to_le_bytes());
+            }
+        });
+        for args in [&["verify"][..], &["dump", "--records"], &["stat"]] {
+            let ran = run(args, place.path());
+            assert!(matches!(ran.code, 0 | 1 | 5), "round {round} {args:?}: {} {}", ran.code, ran.err);
+        }
+    }
+}
