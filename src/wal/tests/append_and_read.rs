@@ -1,5 +1,7 @@
 //! What a running shard does.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may be blunt, its helpers too")]
+
 mod support;
 
 use support::*;
@@ -100,7 +102,7 @@ fn a_batch_over_the_gather_size_makes_a_frame_of_its_own() {
     with_shard(&Sim::new(1), 1, options(), async |wal, _| {
         create(&wal, 1).await;
         let big = "y".repeat(150 * 1024);
-        wal.append(1, batch(&[big.clone()])).await.unwrap();
+        wal.append(1, batch(std::slice::from_ref(&big))).await.unwrap();
         wal.append(1, batch(&["small".to_owned()])).await.unwrap();
         assert_eq!(read_all(&wal, 1, 0).await, [(0, big), (1, "small".to_owned())]);
         let error = wal.append(1, batch(&["z".repeat(300 * 1024)])).await.unwrap_err();

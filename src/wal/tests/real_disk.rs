@@ -1,5 +1,7 @@
 //! The same on the backends that this machine has.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may be blunt, its helpers too")]
+
 mod support;
 
 use support::*;

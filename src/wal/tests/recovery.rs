@@ -1,5 +1,7 @@
 //! What a restart finds after a stop, a crash, damage.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may be blunt, its helpers too")]
+
 mod support;
 
 use support::*;

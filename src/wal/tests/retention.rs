@@ -1,5 +1,7 @@
 //! What retention gives back, and what it never does.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may be blunt, its helpers too")]
+
 mod support;
 
 use std::time::Duration;

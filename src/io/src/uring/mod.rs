@@ -110,6 +110,10 @@ impl Disk for Uring {
         blocking::run("list", dir, blocking::list).await
     }
 
+    async fn submitted(&self) {
+        flush::pass_through().await;
+    }
+
     async fn free_space(&self, path: &Path) -> Result<u64, IoError> {
         blocking::run("free space", path, blocking::free_space).await
     }

@@ -1,5 +1,10 @@
 //! A shard on a simulated disk, and a ledger of what it acknowledged.
-#![allow(dead_code, unreachable_pub, clippy::expect_used, reason = "support of tests, each file uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::expect_used,
+    reason = "support of tests, each file uses its part"
+)]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
