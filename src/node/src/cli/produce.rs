@@ -245,7 +245,8 @@ impl Tally {
             text.push_str(&format!(", of {} more it is unknown", grouped(unknown)));
         }
         if self.refused > 0 {
-            text.push_str(&format!(", {} more that were read are not stored", grouped(self.refused)));
+            let verb = if self.refused == 1 { "is" } else { "are" };
+            text.push_str(&format!(", {} more {verb} not stored", grouped(self.refused)));
         }
         text
     }
@@ -296,7 +297,7 @@ mod tests {
         assert_eq!(
             text,
             "the connection to h:1 broke before the answer was whole: reset; the first 10 lines are durable, \
-             of 4 more it is unknown, 3 more that were read are not stored"
+             of 4 more it is unknown, 3 more are not stored"
         );
     }
 
@@ -306,7 +307,7 @@ mod tests {
             Error::Status { status: 413, code: ErrorCode::TooLarge, message: "too large".to_owned() };
         let run = tally(7, vec![acked(0, 1), failed(1, 6, refused)]);
         let text = message(run.report(End::Stopped));
-        assert!(text.ends_with("; 1 line is durable, 6 more that were read are not stored"), "{text}");
+        assert!(text.ends_with("; 1 line is durable, 6 more are not stored"), "{text}");
     }
 
     #[test]
