@@ -12,9 +12,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use tidelog_format::batch::{BatchBuilder, BatchError, Codec, Field, Record};
+use tidelog_format::batch::{Batch, BatchBuilder, BatchError, Codec, Field, Record};
 use tidelog_proto::partitioner::Partitioner;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use crate::{Client, Error};
 
@@ -72,8 +72,15 @@ pub struct Producer {
 #[derive(Debug)]
 struct Lane {
     open: BatchBuilder,
-    queue: VecDeque<BatchBuilder>,
+    queue: VecDeque<Sealed>,
     busy: bool,
+}
+
+/// A full batch; it is compressed while others are on their way.
+#[derive(Debug)]
+struct Sealed {
+    count: u32,
+    batch: JoinHandle<Result<Batch, BatchError>>,
 }
 
 impl Producer {
@@ -179,7 +186,8 @@ impl Producer {
         let Some(lane) = self.lanes.get_mut(&partition).filter(|lane| !lane.open.is_empty()) else { return };
         let sealed = std::mem::replace(&mut lane.open, BatchBuilder::new(self.options.codec));
         self.open_bytes -= sealed.len();
-        lane.queue.push_back(sealed);
+        let count = sealed.count();
+        lane.queue.push_back(Sealed { count, batch: tokio::spawn(async { sealed.finish() }) });
         self.queued += 1;
         if self.partitioner.place(None) == partition {
             self.turn = self.turn.wrapping_add(1);
@@ -196,8 +204,8 @@ impl Producer {
 
     /// Sends what may be sent now, and waits until not more waits than is on its way.
     async fn make_room(&mut self) {
-        while let Some(finished) = self.in_flight.try_join_next() {
-            self.settle(finished);
+        while let Some(joined) = self.in_flight.try_join_next() {
+            self.settle(finished(joined));
         }
         self.dispatch();
         while self.queued > 0 && self.queued >= self.options.in_flight.max(1) {
@@ -221,11 +229,11 @@ impl Producer {
             if lane.busy {
                 continue;
             }
-            if let Some(builder) = lane.queue.pop_front() {
+            if let Some(sealed) = lane.queue.pop_front() {
                 lane.busy = true;
                 self.queued -= 1;
                 let (client, topic) = (self.client.clone(), self.topic.clone());
-                self.in_flight.spawn(deliver(client, topic, partition, builder));
+                self.in_flight.spawn(deliver(client, topic, partition, sealed));
             }
         }
     }
@@ -233,10 +241,10 @@ impl Producer {
     /// Reports everything that waits as not sent.
     fn give_up(&mut self) {
         for (&partition, lane) in &mut self.lanes {
-            for builder in lane.queue.drain(..) {
+            for sealed in lane.queue.drain(..) {
                 self.deliveries.push(Delivery {
                     partition,
-                    count: builder.count(),
+                    count: sealed.count,
                     result: Err(Error::Stopped),
                 });
             }
@@ -245,17 +253,12 @@ impl Producer {
     }
 
     async fn settle_one(&mut self) {
-        if let Some(finished) = self.in_flight.join_next().await {
-            self.settle(finished);
+        if let Some(joined) = self.in_flight.join_next().await {
+            self.settle(finished(joined));
         }
     }
 
-    fn settle(&mut self, finished: Result<Delivery, tokio::task::JoinError>) {
-        let delivery = match finished {
-            Ok(delivery) => delivery,
-            // The task is ours and is never aborted: it panicked.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        };
+    fn settle(&mut self, delivery: Delivery) {
         self.stopped |= delivery.result.is_err();
         if let Some(lane) = self.lanes.get_mut(&delivery.partition) {
             lane.busy = false;
@@ -270,14 +273,18 @@ impl Lane {
     }
 }
 
-/// Compresses and sends one batch.
-async fn deliver(client: Client, topic: String, partition: u32, builder: BatchBuilder) -> Delivery {
-    let count = builder.count();
-    let result = match builder.finish() {
+/// Sends one batch.
+async fn deliver(client: Client, topic: String, partition: u32, sealed: Sealed) -> Delivery {
+    let result = match finished(sealed.batch.await) {
         Ok(batch) => client.append(&topic, partition, batch).await,
         Err(error) => Err(Error::Record(error)),
     };
-    Delivery { partition, count, result }
+    Delivery { partition, count: sealed.count, result }
+}
+
+/// The result of a task of ours. None is ever aborted, so one that did not finish has panicked.
+fn finished<T>(joined: Result<T, JoinError>) -> T {
+    joined.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 #[cfg(test)]

@@ -229,7 +229,8 @@ FORMAT is text with
   %k key        %s value      %h headers, as NAME=VALUE,...
   %K key length %S value length, both in bytes and -1 when there is none
   %% a percent sign; \\n, \\t, \\r, \\0, \\\\ and \\xHH are understood
-Keys, values and headers are written as they are, byte by byte; on a terminal without control characters.";
+Keys, values and headers are written as they are, byte by byte; on a terminal \
+they are shown with control characters and backslashes escaped.";
 
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {

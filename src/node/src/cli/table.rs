@@ -1,8 +1,6 @@
 //! Columns for people.
 
-use std::io::IsTerminal;
-
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, Table, presets};
 
 use super::exit::printable;
 
@@ -13,13 +11,10 @@ pub(crate) enum Align {
     Right,
 }
 
-/// Rows under headings, without lines and colours. Cells are shown without control characters.
+/// Rows under headings, without lines and colours, one line each however wide the terminal is. Cells are shown without control characters.
 pub(crate) fn table(columns: &[(&str, Align)], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    if std::io::stdout().is_terminal() {
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-    }
     table.set_header(columns.iter().map(|(name, _)| *name));
     for row in rows {
         table.add_row(row.iter().map(|cell| printable(cell)).collect::<Vec<_>>());
