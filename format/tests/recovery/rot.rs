@@ -56,6 +56,19 @@ fn copy_from(file: &mut [u8], old: &[u8], range: Range<usize>) {
     }
 }
 
+/// Sometimes only a later frame is left to say that `lsn` was durable, sometimes only what ends the segment.
+fn leave_one_witness(random: &mut Random, file: &mut [u8], writer: &Writer, lsn: u64) {
+    match random.below(3) {
+        0 => file[writer.block * BLOCK + random.below(128)] ^= 1,
+        1 => {
+            for frame in writer.frames().iter().filter(|frame| frame.lsn > lsn) {
+                file[frame.at + random.below(128)] ^= 1;
+            }
+        }
+        _ => {}
+    }
+}
+
 #[test]
 fn rot_of_a_returned_write_with_later_evidence_is_always_corrupt() {
     let mut rotten = 0;
@@ -75,10 +88,8 @@ fn rot_of_a_returned_write_with_later_evidence_is_always_corrupt() {
             continue;
         }
         rotten += 1;
-        // The end block is gone too, and a later frame alone says it.
-        if random.one_in(3) && lsn < writer.returned.last().unwrap().first_lsn {
-            let end = writer.block * BLOCK;
-            file[end + random.below(128)] ^= 1;
+        if lsn < writer.returned.last().unwrap().first_lsn {
+            leave_one_witness(&mut random, &mut file, &writer, lsn);
         }
         let walked = walk(&file, known.expect(&writer), None);
         let what = format!("seed {seed}, {known:?}, frame {lsn}: {:?}", walked.outcome);
