@@ -149,8 +149,8 @@ fn tail(address: SocketAddr, partition: u32, over: &AtomicBool) -> Vec<read::Rec
     let topic = format!("/v1/topics/{TOPIC}");
     while !over.load(Ordering::SeqCst) {
         match http.get(&topic) {
-            Ok(answer) if answer.status == 404 => std::thread::yield_now(),
-            Ok(_) => break,
+            Ok(answer) if answer.is_success() => break,
+            Ok(_) => std::thread::yield_now(),
             Err(_) => return seen,
         }
     }

@@ -32,8 +32,8 @@ impl Point {
         number.is_finite().then(|| Point::new(metric, seconds.parse().unwrap(), value, &tags.collect()))
     }
 
-    /// The points of an HTTP body.
-    pub(crate) fn of_body(body: &[u8]) -> Vec<Point> {
+    /// The points of an HTTP body that can be stored, and how many cannot, for they have no time.
+    pub(crate) fn of_body(body: &[u8]) -> (Vec<Point>, usize) {
         #[derive(Deserialize)]
         struct Sent<'a> {
             metric: String,
@@ -43,9 +43,11 @@ impl Point {
             tags: BTreeMap<String, String>,
         }
         let sent: Vec<Sent<'_>> = serde_json::from_slice(body).unwrap();
-        sent.iter()
-            .map(|sent| Point::new(&sent.metric, sent.timestamp, sent.value.get(), &sent.tags))
-            .collect()
+        let timed = sent.iter().filter(|sent| sent.timestamp > 0);
+        let point = |sent: &Sent<'_>| Point::new(&sent.metric, sent.timestamp, sent.value.get(), &sent.tags);
+        let points: Vec<Point> = timed.map(point).collect();
+        let refused = sent.len() - points.len();
+        (points, refused)
     }
 
     fn of_record(record: &Record) -> Point {

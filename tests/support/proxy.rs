@@ -26,6 +26,8 @@ pub(crate) struct Exchange {
     pub(crate) first_line: String,
     pub(crate) body: Vec<u8>,
     pub(crate) status: Option<u16>,
+    /// The body of the answer.
+    pub(crate) answer: String,
 }
 
 /// A proxy on a port of its own, and its ledger.
@@ -166,13 +168,17 @@ fn carry_requests(client: TcpStream, shared: &Shared<Exchange>) -> std::io::Resu
         let body = read_body(&mut client, head.content_length.unwrap_or(0))?;
         let entry = {
             let mut ledger = shared.ledger.lock().unwrap();
-            ledger.push(Exchange { first_line: head.first_line.clone(), body: body.clone(), status: None });
+            let (first_line, body, answer) = (head.first_line.clone(), body.clone(), String::new());
+            ledger.push(Exchange { first_line, body, status: None, answer });
             ledger.len() - 1
         };
         server.get_mut().write_all(&head.raw)?;
         server.get_mut().write_all(&body)?;
         let (answer, keep) = read_answer(&mut server)?;
-        shared.ledger.lock().unwrap()[entry].status = Some(answer.status);
+        {
+            let exchange = &mut shared.ledger.lock().unwrap()[entry];
+            (exchange.status, exchange.answer) = (Some(answer.status), answer.text());
+        }
         let (status, len) = (answer.status, answer.body.len());
         let length = if status == 204 { String::new() } else { format!("Content-Length: {len}\r\n") };
         client.get_mut().write_all(format!("HTTP/1.1 {status} As-Received\r\n{length}\r\n").as_bytes())?;
