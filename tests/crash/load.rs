@@ -146,14 +146,6 @@ impl Producer {
 /// Reads a partition from its beginning on, at the tail as it grows, until the server is gone.
 fn tail(address: SocketAddr, partition: u32, over: &AtomicBool) -> Vec<read::Record> {
     let (mut http, mut seen) = (Http::new(address), Vec::new());
-    let topic = format!("/v1/topics/{TOPIC}");
-    while !over.load(Ordering::SeqCst) {
-        match http.get(&topic) {
-            Ok(answer) if answer.is_success() => break,
-            Ok(_) => std::thread::yield_now(),
-            Err(_) => return seen,
-        }
-    }
     while !over.load(Ordering::SeqCst) {
         match read::page(&mut http, TOPIC, partition, seen.len() as u64, 500) {
             Ok(page) => seen.extend(page),

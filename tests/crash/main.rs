@@ -14,11 +14,21 @@ use std::collections::BTreeMap;
 use audit::Audit;
 use load::Load;
 use support::chance::Chance;
+use support::http::Http;
 use support::node::Node;
 use support::{offline, read};
 
 /// Small segments, so that the kills also hit rolls and recycled files.
-const CONFIG: &str = "[storage]\nsegment_bytes = 1048576\n[topics]\npartitions = 4\n";
+const CONFIG: &str = "[storage]\nsegment_bytes = 1048576\n";
+
+/// A server with the topic that the load writes to.
+fn start() -> Node {
+    let node = Node::start(CONFIG);
+    let topic = serde_json::json!({"name": load::TOPIC, "partitions": load::PARTITIONS}).to_string();
+    let answer = Http::new(node.address()).post("/v1/topics", "application/json", topic.as_bytes()).unwrap();
+    assert!(answer.is_success(), "{}", answer.text());
+    node
+}
 
 fn cycles() -> u64 {
     std::env::var("TIDELOG_CRASH_CYCLES").ok().and_then(|cycles| cycles.parse().ok()).unwrap_or(5)
@@ -28,7 +38,7 @@ fn cycles() -> u64 {
 fn kill_9_under_load_loses_changes_reorders_and_doubles_nothing() {
     let mut chance = Chance::new("kill -9 under load");
     let inspector = offline::inspector();
-    let mut node = Node::start(CONFIG);
+    let mut node = start();
     let mut audit = Audit::default();
     for cycle in 0..cycles() {
         let load = Load::start(&node, &mut chance, cycle);
@@ -56,7 +66,7 @@ fn kill_9_under_load_loses_changes_reorders_and_doubles_nothing() {
 #[test]
 fn a_stop_under_load_loses_nothing_and_is_a_success() {
     let mut chance = Chance::new("stop under load");
-    let mut node = Node::start(CONFIG);
+    let mut node = start();
     let mut audit = Audit::default();
     for cycle in 0..3 {
         let load = Load::start(&node, &mut chance, cycle);
@@ -77,7 +87,7 @@ fn a_stop_under_load_loses_nothing_and_is_a_success() {
 #[test]
 fn what_a_restart_finds_is_what_the_restart_before_found() {
     let mut chance = Chance::new("restarts without load");
-    let mut node = Node::start(CONFIG);
+    let mut node = start();
     let load = Load::start(&node, &mut chance, 0);
     load.wait_for_answers(60);
     node.kill();
