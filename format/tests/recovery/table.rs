@@ -109,6 +109,33 @@ fn every_cell_of_the_table_is_reached_by_a_walk() {
     }
 }
 
+/// What a walk to `s` makes of a block behind it.
+fn weighed(writer: &Writer, block: &[u8], index: usize) -> Evidence {
+    let mut walk = Walk::new(writer.expect());
+    while let Step::Frame(_) = walk.step(&writer.file[usize::try_from(walk.position()).unwrap()..], true) {}
+    walk.look_behind(block, u32::try_from(index).unwrap());
+    walk.finish(None).evidence
+}
+
+#[test]
+fn only_intact_headers_of_the_segment_in_their_own_place_are_evidence() {
+    let writer = before_s();
+    let witness = witness(Evidence::WasDurable, &writer, 3);
+    let place = writer.block + 3;
+    assert_eq!(weighed(&writer, &witness, place), Evidence::WasDurable);
+    assert_eq!(weighed(&writer, &witness, place + 1), Evidence::Nothing, "out of its place");
+    assert_eq!(weighed(&writer, &flipped(&witness, 33), place), Evidence::Nothing, "damaged");
+    for (byte, what) in [(16, "of another salt"), (64, "of another epoch")] {
+        let mut other = flipped(&witness, byte);
+        let crc = crc32c::crc32c(&other[12..128]);
+        other[8..12].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(weighed(&writer, &other, place), Evidence::Nothing, "{what}");
+    }
+    assert_eq!(weighed(&writer, &newer(&witness), place), Evidence::WasDurable, "newer, and of this segment");
+    let stale = flipped(&witness, 16);
+    assert_eq!(weighed(&writer, &newer(&stale), place), Evidence::Nothing, "newer, and of another");
+}
+
 #[test]
 fn a_successor_says_what_a_trailer_says() {
     let writer = samples::open();
