@@ -44,24 +44,19 @@ impl Audit {
     pub(crate) fn check(&mut self, address: SocketAddr) {
         for partition in 0..PARTITIONS {
             let stored = read::partition(address, TOPIC, partition);
-            let known = self.known.get(&partition).map_or(&[][..], Vec::as_slice);
-            assert!(
-                stored.len() >= known.len(),
-                "{partition}: {} records, {} before",
-                stored.len(),
-                known.len()
-            );
-            for (now, before) in stored.iter().zip(known) {
-                assert!(
-                    now == before,
-                    "{partition}: offset {} holds another record than before",
-                    before.offset
-                );
-            }
-            check_order(partition, &stored);
-            self.check_acknowledged(partition, &stored);
+            self.judge(partition, &stored);
             self.known.insert(partition, stored);
         }
+    }
+
+    fn judge(&self, partition: u32, stored: &[Record]) {
+        let known = self.known.get(&partition).map_or(&[][..], Vec::as_slice);
+        assert!(stored.len() >= known.len(), "{partition}: {} records, {} before", stored.len(), known.len());
+        for (now, before) in stored.iter().zip(known) {
+            assert!(now == before, "{partition}: offset {} holds another record than before", before.offset);
+        }
+        check_order(partition, stored);
+        self.check_acknowledged(partition, stored);
     }
 
     fn check_acknowledged(&self, partition: u32, stored: &[Record]) {
@@ -101,5 +96,54 @@ fn check_order(partition: u32, stored: &[Record]) {
                 record.offset
             );
         }
+    }
+}
+
+/// The audit itself, with planted faults.
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    fn record(offset: u64, producer: &str, sequence: u64) -> Record {
+        let value = Some(value(producer, sequence));
+        Record { offset, timestamp: 1, key: Some(producer.to_owned()), value }
+    }
+
+    /// Two producers; the first three records were acknowledged, the first two seen by a reader, the last is neither.
+    fn promised() -> (Audit, Vec<Record>) {
+        let stored = vec![record(0, "a", 0), record(1, "b", 0), record(2, "a", 1), record(3, "b", 1)];
+        let acknowledged = |offset, producer: &str, sequence| {
+            let producer = producer.to_owned();
+            Acknowledged { partition: 0, offset, producer, sequence }
+        };
+        let acknowledged = vec![acknowledged(0, "a", 0), acknowledged(1, "b", 0), acknowledged(2, "a", 1)];
+        let known = BTreeMap::from([(0, stored[..2].to_vec())]);
+        (Audit { acknowledged, known }, stored)
+    }
+
+    fn finds(fault: fn(&mut Vec<Record>)) -> bool {
+        let (audit, mut stored) = promised();
+        fault(&mut stored);
+        catch_unwind(move || audit.judge(0, &stored)).is_err()
+    }
+
+    #[test]
+    fn what_was_promised_passes_with_and_without_what_was_not() {
+        assert!(!finds(|_| {}));
+        assert!(!finds(|stored| stored.truncate(3)), "a record that nobody vouched for may be missing");
+    }
+
+    #[test]
+    fn each_planted_fault_is_found() {
+        assert!(finds(|stored| stored.truncate(2)), "an acknowledged record is lost");
+        assert!(finds(|stored| stored.clear()), "everything is lost");
+        assert!(finds(|stored| stored[2].value = Some("a 1 ?".to_owned())), "a value is changed");
+        assert!(finds(|stored| stored[0].timestamp = 2), "a record that was read is changed");
+        assert!(finds(|stored| stored.swap(0, 2)), "the order is changed");
+        assert!(finds(|stored| stored.push(record(4, "b", 1))), "a record is there twice");
+        assert!(finds(|stored| stored.push(record(4, "b", 0))), "an old record comes back");
+        assert!(finds(|stored| stored[2].key = Some("b".to_owned())), "a record has another's key");
     }
 }

@@ -88,3 +88,67 @@ pub(crate) fn check(sends: &[Send], stored: &[Record]) -> (usize, usize) {
     assert_eq!(rest.next(), None, "stored, and nobody sent it (any more)");
     (acknowledged, others)
 }
+
+/// The check itself, with planted faults.
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    const LINES: [&str; 5] =
+        ["put m 1 10 h=a", "put m 2 20 h=a", "put m 3 30 h=a", "put m 4 40 h=a", "put m 5 50 h=a"];
+
+    /// An acknowledged send of two points, one of two that was cut off, an acknowledged one of one.
+    fn sends() -> Vec<Send> {
+        let points: Vec<Point> = LINES.iter().filter_map(|line| Point::of_line(line)).collect();
+        let send = |range: std::ops::Range<usize>, acknowledged| Send {
+            points: points[range].to_vec(),
+            acknowledged,
+        };
+        vec![send(0..2, true), send(2..4, false), send(4..5, true)]
+    }
+
+    fn accepts(stored: &[usize]) -> bool {
+        let record = |(at, line): (usize, &usize)| {
+            let Point { key, timestamp, value } = Point::of_line(LINES[*line]).unwrap();
+            Record { offset: at as u64, timestamp, key: Some(key), value: Some(value) }
+        };
+        let stored: Vec<Record> = stored.iter().enumerate().map(record).collect();
+        catch_unwind(move || check(&sends(), &stored)).is_ok()
+    }
+
+    #[test]
+    fn a_line_becomes_a_key_with_sorted_tags_milliseconds_and_the_text_of_the_value() {
+        let point = Point::of_line("put load.load 17 7.250 z=1  b=2\r\n").unwrap();
+        assert_eq!(
+            (point.key.as_str(), point.timestamp, point.value.as_str()),
+            ("load.load{b=2,z=1}", 17_000, "7.250")
+        );
+        assert_eq!(Point::of_line("put load.load 17 nan z=1"), None);
+    }
+
+    #[test]
+    fn of_a_send_that_was_cut_off_any_beginning_may_be_stored() {
+        for stored in [&[0, 1, 4][..], &[0, 1, 2, 4], &[0, 1, 2, 3, 4]] {
+            assert!(accepts(stored), "{stored:?}");
+        }
+    }
+
+    #[test]
+    fn each_planted_fault_is_found() {
+        for stored in [
+            &[0, 1][..],
+            &[1, 4],
+            &[1, 0, 4],
+            &[0, 1, 3, 4],
+            &[0, 1, 2, 2, 4],
+            &[0, 0, 1, 4],
+            &[0, 1, 4, 2],
+            &[0, 1, 4, 4],
+            &[],
+        ] {
+            assert!(!accepts(stored), "{stored:?}");
+        }
+    }
+}
