@@ -48,6 +48,8 @@ fn kill_9_under_load_loses_changes_reorders_and_doubles_nothing() {
         if let Some(inspector) = &inspector {
             offline::verify(inspector, &node.data());
         }
+        // What one backend wrote the other one reads.
+        node.configure(&format!("io = \"{}\"\n{CONFIG}", if cycle % 2 == 0 { "posix" } else { "auto" }));
         // Every third time recovery is cut off as well.
         if cycle % 3 == 2 {
             node.spawn();

@@ -43,9 +43,9 @@ impl Node {
     pub(crate) fn start(config: &str) -> Node {
         let dir = TempDir::new().unwrap();
         let file = dir.path().join("tidelog.toml");
-        std::fs::write(&file, config).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut node = Node { dir, config: file, child: None, address, starts: 0, kills: Kills::default() };
+        node.configure(config);
         node.restart();
         node
     }
@@ -61,6 +61,11 @@ impl Node {
 
     pub(crate) fn kills(&self) -> Kills {
         self.kills.clone()
+    }
+
+    /// Settings, as TOML, from the next start on.
+    pub(crate) fn configure(&self, config: &str) {
+        std::fs::write(&self.config, config).unwrap();
     }
 
     /// Starts the process and waits until it says that it listens.
