@@ -9,13 +9,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tidelog_format::Salt;
-use tidelog_format::block::{BLOCK, BLOCK_U64};
-use tidelog_format::end_block::EndBlock;
-use tidelog_format::entry::{EntryKind, Row};
-use tidelog_format::frame::{FrameBuilder, Stamp};
-use tidelog_format::index::SealedAs;
-use tidelog_format::opening::{Opening, Predecessor};
-use tidelog_format::trailer::Digest;
+use tidelog_format::block::BLOCK;
+use tidelog_format::entry::EntryKind;
+use tidelog_format::frame::FrameBuilder;
+use tidelog_format::opening::Opening;
 use tidelog_io::random::Entropy;
 use tidelog_io::{Buf, Disk, DiskFile, Fault, IoError};
 
@@ -23,46 +20,11 @@ use crate::error::AppendError;
 use crate::gather::{BESIDE, Filling, Offsets, Pending, Placed};
 use crate::keeper::{Keeper, ToSeal};
 use crate::queue::{Item, Work};
-use crate::segments::{Active, Segment, SegmentId};
+use crate::segments::{Active, Segment};
 use crate::shared::{Shared, Status};
 use crate::stats::Stats;
 use crate::wal::Durable;
-
-/// What a new segment takes over from the one before.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Continuation {
-    pub(crate) next_lsn: u64,
-    pub(crate) chain: u64,
-    pub(crate) predecessor: Option<Predecessor>,
-    pub(crate) last_append_time: i64,
-}
-
-struct Writing<F> {
-    id: SegmentId,
-    file: Rc<F>,
-    salt: Salt,
-    next_salt: Salt,
-    base_lsn: u64,
-    /// Where the next frame goes, bytes.
-    position: u64,
-    first_lsn_of_last_write: u64,
-    synced: bool,
-    digest: Digest,
-    /// The opening frame is still to be written.
-    unopened: Option<Opening>,
-}
-
-/// A frame on its way.
-struct Written {
-    buf: Buf,
-    frames_len: usize,
-    pending: Vec<Pending>,
-    lsn: u64,
-    block: u32,
-    append_time: i64,
-    end: u64,
-    padding: usize,
-}
+use crate::writing::{Continuation, Framed, Write, Writing};
 
 pub(crate) struct Appender<D: Disk> {
     disk: D,
@@ -126,51 +88,47 @@ impl<D: Disk> Appender<D> {
 
     /// The loop. While a write is in flight, the one before it is published and the next frame fills.
     async fn work(&mut self) -> Result<(), IoError> {
-        let mut done: Option<Written> = None;
+        let mut done: Option<(Framed, Buf)> = None;
         loop {
             self.gather();
             if self.filling.is_empty() {
-                if let Some(written) = done.take() {
-                    self.publish(written);
+                if let Some((framed, buf)) = done.take() {
+                    self.publish(framed, buf);
                 } else if self.roll_asked() {
-                    self.roll()?;
+                    self.roll();
                 } else if self.refusing() || !self.idle().await? {
                     return Ok(());
                 }
                 continue;
             }
-            let fits = self.fits();
-            if !fits {
-                if let Some(written) = done.take() {
-                    self.publish(written);
+            if !self.fits() {
+                if let Some((framed, buf)) = done.take() {
+                    self.publish(framed, buf);
                 }
                 if !self.next_segment().await? {
                     continue;
                 }
             }
-            let Some((file, buf, len, position, written)) = self.close_frame() else { continue };
+            let Some((file, write, framed)) = self.close_frame() else { continue };
             let begun = Instant::now();
             let disk = self.disk.clone();
-            let write = async { (file.write_at(buf, len, position).await, begun.elapsed()) };
+            let write =
+                async { (file.write_at(write.buf, write.len, write.position).await, begun.elapsed()) };
             let meanwhile = async {
-                if let Some(before) = done.take() {
+                if let Some((framed, buf)) = done.take() {
                     // Until the kernel has this write, work here would only delay it.
                     disk.submitted().await;
-                    self.publish(before);
+                    self.publish(framed, buf);
                     self.gather();
                 }
             };
             let (((result, buf), took), ()) = tokio::join!(write, meanwhile);
-            match result {
-                Ok(()) => {
-                    self.shared.stats.wrote(took);
-                    done = Some(Written { buf, ..written });
-                }
-                Err(error) => {
-                    self.fail(written.pending, &error);
-                    return Err(error);
-                }
+            if let Err(error) = result {
+                self.fail(framed.pending, &error);
+                return Err(error);
             }
+            self.shared.stats.wrote(took);
+            done = Some((framed, buf));
         }
     }
 
@@ -209,15 +167,12 @@ impl<D: Disk> Appender<D> {
 
     /// Whether the frame and an end block fit behind the last frame.
     fn fits(&self) -> bool {
-        let opening = |writing: &Writing<D::File>| if writing.unopened.is_some() { BLOCK_U64 } else { 0 };
-        self.writing.as_ref().is_some_and(|writing| {
-            let behind = writing.position + opening(writing) + self.filling.builder.len() as u64 + BLOCK_U64;
-            behind <= self.shared.options.segment_bytes || writing.position == 0
-        })
+        let segment_bytes = self.shared.options.segment_bytes;
+        self.writing.as_ref().is_some_and(|writing| writing.fits(self.filling.builder.len(), segment_bytes))
     }
 
     /// Answers a request to end the segment.
-    fn roll(&mut self) -> Result<(), IoError> {
+    fn roll(&mut self) {
         if let Some(Item { work: Work::Roll, reply, cost }) = self.held.take() {
             self.end_segment();
             self.shared.queue.release(cost);
@@ -226,7 +181,6 @@ impl<D: Disk> Appender<D> {
             // Whoever asked may be gone.
             let _ = reply.send(Ok(durable));
         }
-        Ok(())
     }
 
     /// Ends the segment and goes on in the next one; false when there is no room for it, and then the frame's
@@ -252,23 +206,13 @@ impl<D: Disk> Appender<D> {
             }
         };
         let salt = self.next_salt.take().unwrap_or_else(|| self.entropy.salt());
-        let next_salt = self.entropy.salt();
-        let mut opening =
-            Opening::new(self.cluster, self.shared.shard, id.number, self.shared.options.segment_bytes);
-        opening.predecessor = self.from.predecessor;
-        opening.next_salt = next_salt;
-        self.writing = Some(Writing {
-            id,
-            file,
-            salt,
-            next_salt,
-            base_lsn: self.from.next_lsn,
-            position: 0,
-            first_lsn_of_last_write: self.from.next_lsn,
-            synced: true,
-            digest: Digest::default(),
-            unopened: Some(opening),
-        });
+        let segment_bytes = self.shared.options.segment_bytes;
+        let opening = Opening {
+            predecessor: self.from.predecessor,
+            next_salt: self.entropy.salt(),
+            ..Opening::new(self.cluster, self.shared.shard, id.number, segment_bytes)
+        };
+        self.writing = Some(Writing::begin(id, file, salt, opening, &self.from));
         tracing::debug!(
             shard = self.shared.shard,
             number = id.number,
@@ -280,20 +224,14 @@ impl<D: Disk> Appender<D> {
 
     /// Takes the active segment out of use: its index becomes the footer that the keeper writes.
     fn end_segment(&mut self) {
-        let Some(writing) = self.writing.take_if(|writing| writing.unopened.is_none()) else {
+        let Some(writing) = self.writing.take_if(|writing| writing.is_opened()) else {
             return;
         };
         self.next_salt = Some(writing.next_salt);
+        self.from.predecessor = Some(writing.predecessor(&self.from));
         let mut state = self.shared.state_mut();
         state.active = None;
-        let footer = Arc::new(state.index.seal(&SealedAs {
-            salt: writing.salt,
-            base_lsn: writing.base_lsn,
-            next_lsn: self.from.next_lsn,
-            chain: self.from.chain,
-            epoch: writing.id.epoch,
-            block_index: u32::try_from(writing.position / BLOCK_U64).unwrap_or(u32::MAX),
-        }));
+        let footer = Arc::new(state.index.seal(&writing.sealed_as(&self.from)));
         let segment = Segment {
             id: writing.id,
             len: writing.position,
@@ -306,80 +244,28 @@ impl<D: Disk> Appender<D> {
             .segments
             .store(state.segments.len() as u64 + 1, std::sync::atomic::Ordering::Relaxed);
         drop(state);
-        self.from.predecessor = Some(Predecessor {
-            epoch: writing.id.epoch,
-            number: writing.id.number,
-            last_lsn: self.from.next_lsn - 1,
-            chain: self.from.chain,
-        });
         let digest = writing.digest.value();
         self.keeper.seal_later(ToSeal { id: writing.id, file: writing.file, footer, digest });
     }
 
-    /// Closes the frame behind the last one: gives file, buffer, length and position of the write.
-    #[expect(
-        clippy::type_complexity,
-        reason = "the parts of one write, taken apart at once by the only caller"
-    )]
-    fn close_frame(&mut self) -> Option<(Rc<D::File>, Buf, usize, u64, Written)> {
+    /// Closes the frame and leaves an empty one to fill.
+    fn close_frame(&mut self) -> Option<(Rc<D::File>, Write, Framed)> {
         let append_time = self.shared.clock.now_ms().max(self.from.last_append_time);
         let writing = self.writing.as_mut()?;
-        let next_buf =
-            self.free.pop().unwrap_or_else(|| Buf::heap(self.shared.options.gather_bytes + BESIDE));
-        let mut filled = std::mem::replace(&mut self.filling, Filling::new(next_buf));
-        let first_lsn = self.from.next_lsn;
-        let mut from = self.from;
-        let mut at = 0;
-        let stamp = |from: &Continuation, at: usize, writing: &Writing<D::File>| Stamp {
-            salt: writing.salt,
-            lsn: from.next_lsn,
-            // On one node all that was written before this write is committed.
-            committed_lsn: first_lsn,
-            chain: from.chain,
-            append_time,
-            epoch: writing.id.epoch,
-            block_index: block_of(writing.position + at as u64),
-        };
-        if let Some(opening) = writing.unopened.take() {
-            let end = tidelog_format::block::HEADER_LEN + filled.builder.body_len();
-            filled.buf.copy_within(..end, BLOCK);
-            let closed = open_segment(&mut filled.buf[..BLOCK], &opening, &stamp(&from, 0, writing));
-            (from.next_lsn, from.chain) = (from.next_lsn + 1, closed.next_chain);
-            at = BLOCK;
-        }
-        let payload = filled.builder.body_len() + filled.builder.entries() * tidelog_format::entry::ROW_LEN;
-        let lsn = from.next_lsn;
-        let closed = filled.builder.close(&mut filled.buf[at..], &stamp(&from, at, writing));
-        (from.next_lsn, from.chain) = (from.next_lsn + 1, closed.next_chain);
-        from.last_append_time = append_time;
-        let frames_len = at + closed.len;
-        let position = writing.position;
-        writing.position += frames_len as u64;
-        writing.first_lsn_of_last_write = first_lsn;
-        writing.synced = false;
-        end_block(writing, &from, false).encode(block_mut(&mut filled.buf, frames_len)?);
-        self.from = from;
-        let written = Written {
-            buf: Buf::heap(0),
-            frames_len,
-            pending: filled.pending,
-            lsn,
-            block: block_of(position + at as u64),
-            append_time,
-            end: writing.position,
-            padding: closed.len - payload,
-        };
-        Some((Rc::clone(&writing.file), filled.buf, frames_len + BLOCK, position, written))
+        let capacity = self.shared.options.gather_bytes + BESIDE;
+        let empty = Filling::new(self.free.pop().unwrap_or_else(|| Buf::heap(capacity)));
+        let filled = std::mem::replace(&mut self.filling, empty);
+        let (write, framed) = writing.close_frame(filled, &mut self.from, append_time);
+        Some((Rc::clone(&writing.file), write, framed))
     }
 
     /// Shows a durable frame to readers and answers its producers.
-    fn publish(&mut self, written: Written) {
-        let Written { buf, frames_len, pending, lsn, block, append_time, end, padding } = written;
+    fn publish(&mut self, framed: Framed, buf: Buf) {
+        let Framed { pending, frames_len, lsn, block, append_time, active, padding } = framed;
         if let Some(writing) = &mut self.writing {
             writing.digest.update(&buf[..frames_len]);
-            let active = Active { id: writing.id, salt: writing.salt, end };
-            self.note(active, &pending, block, append_time);
         }
+        self.note(active, &pending, block, append_time);
         if buf.capacity() == self.shared.options.gather_bytes + BESIDE {
             self.free.push(buf);
         }
@@ -399,7 +285,7 @@ impl<D: Disk> Appender<D> {
             let _ = pending.reply.send(Ok(durable));
         }
         let half = self.shared.options.segment_bytes / 2;
-        if end >= half {
+        if active.end >= half {
             self.keeper.want_next();
         }
     }
@@ -444,14 +330,11 @@ impl<D: Disk> Appender<D> {
 
     /// Rewrites the end block: what it ended is known to be durable.
     async fn rewrite_end(&mut self, clean: bool) -> Result<(), IoError> {
-        let Some(writing) = self.writing.as_mut().filter(|writing| writing.unopened.is_none()) else {
+        let Some(writing) = self.writing.as_mut().filter(|writing| writing.is_opened()) else {
             return Ok(());
         };
         let mut buf = self.mark.take().unwrap_or_else(|| Buf::heap(BLOCK));
-        if let Some(block) = block_mut(&mut buf, 0) {
-            let end = EndBlock { synced: true, ..end_block(writing, &self.from, clean) };
-            end.encode(block);
-        }
+        writing.put_end_block(&mut buf, &self.from, true, clean);
         let (result, buf) = writing.file.write_at(buf, BLOCK, writing.position).await;
         self.mark = Some(buf);
         writing.synced = true;
@@ -503,34 +386,4 @@ impl<D: Disk> Appender<D> {
         }
         self.shared.state_mut().status = Status::Closed;
     }
-}
-
-fn block_of(position: u64) -> u32 {
-    u32::try_from(position / BLOCK_U64).unwrap_or(u32::MAX)
-}
-
-fn block_mut(buf: &mut [u8], at: usize) -> Option<&mut [u8; BLOCK]> {
-    buf.get_mut(at..)?.first_chunk_mut()
-}
-
-fn end_block<F>(writing: &Writing<F>, from: &Continuation, clean: bool) -> EndBlock {
-    EndBlock {
-        salt: writing.salt,
-        next_lsn: from.next_lsn,
-        first_lsn: writing.first_lsn_of_last_write,
-        chain: from.chain,
-        epoch: writing.id.epoch,
-        block_index: block_of(writing.position),
-        synced: false,
-        clean,
-    }
-}
-
-fn open_segment(block: &mut [u8], opening: &Opening, stamp: &Stamp) -> tidelog_format::frame::Closed {
-    let body = opening.encode();
-    let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
-    let row = Row { partition: 0, base_offset: 0, length, count: 0, kind: EntryKind::Opening as u8 };
-    let mut builder = FrameBuilder::default();
-    builder.push(block, row, &body);
-    builder.close(block, stamp)
 }

@@ -44,6 +44,8 @@ mod stats;
 mod store;
 mod tail;
 mod wal;
+mod window;
+mod writing;
 
 pub use control::Control;
 pub use engine::{Engine, ShardSpec, open_shard};

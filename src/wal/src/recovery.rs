@@ -17,15 +17,14 @@ use tidelog_format::verdict::Verdict;
 use tidelog_format::walk::{Cause, Outcome, Step, Walk};
 use tidelog_io::{Access, Buf, Disk, DiskFile, IoError};
 
-use crate::appender::Continuation;
 use crate::engine::ShardSpec;
 use crate::error::{Hole, OpenError};
 use crate::options::Options;
 use crate::seal::seal;
 use crate::segments::{Segment, SegmentId, Segments};
+use crate::window::{WINDOW, WindowReader};
+use crate::writing::Continuation;
 
-/// Bytes of a read while scanning.
-const WINDOW: usize = 1024 * 1024;
 /// Numbers of spares that were prepared segments begin here.
 const PUT_AWAY: u64 = 1 << 62;
 /// Most bytes of a cut that are copied: the largest frame, its end block and the block it starts in.
@@ -270,7 +269,7 @@ impl<D: Disk> Recovery<'_, D> {
 
     /// Reads the whole file: frames first, then what stands behind them.
     async fn walk(&mut self, handle: &D::File, len: u64, walk: &mut Walk) -> Result<(), OpenError> {
-        let mut reader = WindowReader { at: 0, filled: 0, buf: Buf::heap(WINDOW), len, bytes_read: 0 };
+        let mut reader = WindowReader::new(len);
         let mut needed = BLOCK;
         loop {
             let position = walk.position();
@@ -464,50 +463,4 @@ fn sealed_as(base_lsn: u64, outcome: &Outcome) -> SealedAs {
         epoch: outcome.expect.epoch.unwrap_or_default(),
         block_index: outcome.expect.block_index,
     }
-}
-
-/// Reads a file forward through a window that grows to the frame at hand.
-struct WindowReader {
-    at: u64,
-    filled: usize,
-    buf: Buf,
-    len: u64,
-    bytes_read: u64,
-}
-
-impl WindowReader {
-    /// At least `needed` bytes from `position`, or all up to the file's end (then `true`).
-    async fn window<D: Disk>(
-        &mut self,
-        file: &D::File,
-        position: u64,
-        needed: usize,
-    ) -> Result<(&[u8], bool), IoError> {
-        let have = usize::try_from(position.saturating_sub(self.at)).unwrap_or(usize::MAX);
-        let held = self.filled.saturating_sub(have);
-        let ends = self.at + self.filled as u64 >= self.len;
-        if position < self.at || (held < needed && !ends) {
-            let len = needed.max(WINDOW).div_ceil(BLOCK) * BLOCK;
-            let buf = if len > self.buf.capacity() {
-                Buf::heap(len)
-            } else {
-                std::mem::replace(&mut self.buf, Buf::heap(0))
-            };
-            let (read, buf) = file.read_at(buf, len.min(buf_len(self.len, position, len)), position).await;
-            (self.buf, self.filled, self.at) = (buf, read?, position);
-            self.bytes_read += self.filled as u64;
-            if (self.filled) < len {
-                // Shorter than it was when it was listed: it ends here.
-                self.len = self.at + self.filled as u64;
-            }
-        }
-        let have = usize::try_from(position - self.at).unwrap_or(usize::MAX).min(self.filled);
-        Ok((&self.buf[have..self.filled], self.at + self.filled as u64 >= self.len))
-    }
-}
-
-/// Bytes to read at `position` of a file of `len`: whole blocks, at least one, at most `wanted`.
-fn buf_len(len: u64, position: u64, wanted: usize) -> usize {
-    let rest = usize::try_from(len.saturating_sub(position)).unwrap_or(usize::MAX);
-    wanted.min(rest.div_ceil(BLOCK).max(1).saturating_mul(BLOCK))
 }

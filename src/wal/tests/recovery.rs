@@ -112,7 +112,7 @@ fn lives(seed: u64) {
 
 #[test]
 fn a_power_cut_at_any_moment_loses_nothing_acknowledged() {
-    let seeds = std::env::var("TIDELOG_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
+    let seeds = std::env::var("TIDELOG_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(25);
     for seed in 0..seeds {
         lives(seed);
     }

@@ -1,0 +1,209 @@
+//! The segment that is being written: where the next frame goes, and what stands around it.
+
+use std::rc::Rc;
+
+use tidelog_format::Salt;
+use tidelog_format::block::{BLOCK, BLOCK_U64, HEADER_LEN};
+use tidelog_format::end_block::EndBlock;
+use tidelog_format::entry::{EntryKind, ROW_LEN, Row};
+use tidelog_format::frame::{Closed, FrameBuilder, Stamp};
+use tidelog_format::index::SealedAs;
+use tidelog_format::opening::{Opening, Predecessor};
+use tidelog_format::trailer::Digest;
+use tidelog_io::Buf;
+
+use crate::gather::{Filling, Pending};
+use crate::segments::{Active, SegmentId};
+
+/// What a frame, and a new segment, takes over from the one before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Continuation {
+    pub(crate) next_lsn: u64,
+    pub(crate) chain: u64,
+    pub(crate) predecessor: Option<Predecessor>,
+    pub(crate) last_append_time: i64,
+}
+
+/// An open segment.
+pub(crate) struct Writing<F> {
+    pub(crate) id: SegmentId,
+    pub(crate) file: Rc<F>,
+    pub(crate) salt: Salt,
+    /// Salt of the next segment of this span.
+    pub(crate) next_salt: Salt,
+    base_lsn: u64,
+    /// Where the next frame goes, bytes.
+    pub(crate) position: u64,
+    first_lsn_of_last_write: u64,
+    /// The end block says that what it ends is durable.
+    pub(crate) synced: bool,
+    pub(crate) digest: Digest,
+    /// The opening frame is still to be written.
+    unopened: Option<Opening>,
+}
+
+/// A write for the disk: frames and their end block.
+pub(crate) struct Write {
+    pub(crate) buf: Buf,
+    pub(crate) len: usize,
+    pub(crate) position: u64,
+}
+
+/// A frame that was handed to the disk, and who waits for it.
+pub(crate) struct Framed {
+    pub(crate) pending: Vec<Pending>,
+    /// Bytes of the write that are frames.
+    pub(crate) frames_len: usize,
+    pub(crate) lsn: u64,
+    pub(crate) block: u32,
+    pub(crate) append_time: i64,
+    /// The segment once it is durable.
+    pub(crate) active: Active,
+    pub(crate) padding: usize,
+}
+
+impl<F> Writing<F> {
+    /// A segment whose opening frame goes out with its first frame.
+    pub(crate) fn begin(
+        id: SegmentId,
+        file: Rc<F>,
+        salt: Salt,
+        opening: Opening,
+        from: &Continuation,
+    ) -> Writing<F> {
+        Writing {
+            id,
+            file,
+            salt,
+            next_salt: opening.next_salt,
+            base_lsn: from.next_lsn,
+            position: 0,
+            first_lsn_of_last_write: from.next_lsn,
+            synced: true,
+            digest: Digest::default(),
+            unopened: Some(opening),
+        }
+    }
+
+    /// Whether anything was written to it.
+    pub(crate) fn is_opened(&self) -> bool {
+        self.unopened.is_none()
+    }
+
+    /// Whether a frame of `len` bytes and an end block fit into a segment of `segment_bytes`. An empty segment takes
+    /// any frame: batches are bounded so that one fits.
+    pub(crate) fn fits(&self, len: usize, segment_bytes: u64) -> bool {
+        !self.is_opened() || self.position + len as u64 + BLOCK_U64 <= segment_bytes
+    }
+
+    /// Closes the frame behind the last one (behind the opening frame in a new segment) and puts an end block
+    /// behind it.
+    pub(crate) fn close_frame(
+        &mut self,
+        mut filled: Filling,
+        from: &mut Continuation,
+        append_time: i64,
+    ) -> (Write, Framed) {
+        let (first_lsn, position) = (from.next_lsn, self.position);
+        let mut at = 0;
+        if let Some(opening) = self.unopened.take() {
+            let laid = HEADER_LEN + filled.builder.body_len();
+            filled.buf.copy_within(..laid, BLOCK);
+            let stamp = self.stamp(from, first_lsn, append_time, position);
+            from.follow(&open_segment(&mut filled.buf[..BLOCK], &opening, &stamp));
+            at = BLOCK;
+        }
+        let payload = filled.builder.body_len() + filled.builder.entries() * ROW_LEN;
+        let stamp = self.stamp(from, first_lsn, append_time, position + at as u64);
+        let closed = filled.builder.close(&mut filled.buf[at..], &stamp);
+        from.follow(&closed);
+        from.last_append_time = append_time;
+        let frames_len = at + closed.len;
+        self.position += frames_len as u64;
+        self.first_lsn_of_last_write = first_lsn;
+        self.synced = false;
+        self.put_end_block(&mut filled.buf[frames_len..], from, false, false);
+        let framed = Framed {
+            pending: filled.pending,
+            frames_len,
+            lsn: stamp.lsn,
+            block: stamp.block_index,
+            append_time,
+            active: Active { id: self.id, salt: self.salt, end: self.position },
+            padding: closed.len - payload,
+        };
+        (Write { buf: filled.buf, len: frames_len + BLOCK, position }, framed)
+    }
+
+    fn stamp(&self, from: &Continuation, committed_lsn: u64, append_time: i64, position: u64) -> Stamp {
+        Stamp {
+            salt: self.salt,
+            lsn: from.next_lsn,
+            // On one node all that was written before this write is committed.
+            committed_lsn,
+            chain: from.chain,
+            append_time,
+            epoch: self.id.epoch,
+            block_index: block_of(position),
+        }
+    }
+
+    /// Writes the end block for the current end into the first block of `out`.
+    pub(crate) fn put_end_block(&self, out: &mut [u8], from: &Continuation, synced: bool, clean: bool) {
+        let end = EndBlock {
+            salt: self.salt,
+            next_lsn: from.next_lsn,
+            first_lsn: self.first_lsn_of_last_write,
+            chain: from.chain,
+            epoch: self.id.epoch,
+            block_index: block_of(self.position),
+            synced,
+            clean,
+        };
+        if let Some(block) = out.first_chunk_mut() {
+            end.encode(block);
+        }
+    }
+
+    /// Identity of the footer, if the segment ended now.
+    pub(crate) fn sealed_as(&self, from: &Continuation) -> SealedAs {
+        SealedAs {
+            salt: self.salt,
+            base_lsn: self.base_lsn,
+            next_lsn: from.next_lsn,
+            chain: from.chain,
+            epoch: self.id.epoch,
+            block_index: block_of(self.position),
+        }
+    }
+
+    /// What the next segment says about this one, if it ended now.
+    pub(crate) fn predecessor(&self, from: &Continuation) -> Predecessor {
+        Predecessor {
+            epoch: self.id.epoch,
+            number: self.id.number,
+            last_lsn: from.next_lsn.saturating_sub(1),
+            chain: from.chain,
+        }
+    }
+}
+
+impl Continuation {
+    fn follow(&mut self, closed: &Closed) {
+        self.next_lsn += 1;
+        self.chain = closed.next_chain;
+    }
+}
+
+fn block_of(position: u64) -> u32 {
+    u32::try_from(position / BLOCK_U64).unwrap_or(u32::MAX)
+}
+
+fn open_segment(block: &mut [u8], opening: &Opening, stamp: &Stamp) -> Closed {
+    let body = opening.encode();
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    let row = Row { partition: 0, base_offset: 0, length, count: 0, kind: EntryKind::Opening as u8 };
+    let mut builder = FrameBuilder::default();
+    builder.push(block, row, &body);
+    builder.close(block, stamp)
+}
