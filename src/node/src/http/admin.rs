@@ -67,9 +67,9 @@ pub(super) async fn trim(
     headers: HeaderMap,
     request: Body,
 ) -> Result<Response, Failure> {
-    let (name, partition) = segments(path)?;
     let mut share = node.budget.share();
     let bytes = body::read(&node, &headers, request, &mut share).await?;
+    let (name, partition) = segments(path)?;
     let Trim { offset } = Trim::decode(&body::decoded(&node, &headers, &bytes, &mut share)?)?;
     let start_offset = node.trim(&name, partition, offset).await?;
     Ok(json(&Trimmed { start_offset }))

@@ -83,7 +83,8 @@ async fn next(node: &Node, body: &mut Body) -> Result<Option<Bytes>, Failure> {
     }
 }
 
-async fn drain(mut body: Body) {
+/// Takes the body off the connection and drops it, so that the client gets to read the answer and can ask again.
+pub(super) async fn drain(mut body: Body) {
     let reading = async {
         let mut read = 0;
         while let Some(Ok(frame)) = body.frame().await {

@@ -53,11 +53,13 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
 
 async fn not_found(request: Request) -> Failure {
     let shown: String = request.uri().path().chars().filter(|c| !c.is_control()).take(100).collect();
+    body::drain(request.into_body()).await;
     Failure::new(ErrorCode::NotFound, format!("there is no `{shown}` here"))
 }
 
 async fn method_not_allowed(request: Request) -> Failure {
     let message = format!("this path does not take {}", request.method());
+    body::drain(request.into_body()).await;
     Failure::new(ErrorCode::MethodNotAllowed, message)
 }
 

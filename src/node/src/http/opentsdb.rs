@@ -37,11 +37,15 @@ pub(super) async fn put(
     request: Body,
 ) -> Response {
     if method != Method::POST {
+        body::drain(request).await;
         return answer(PutAnswer::failure(PutFailure::Method));
     }
     let flags = match PutFlags::parse(query.as_deref().unwrap_or_default()) {
         Ok(flags) => flags,
-        Err(message) => return answer(PutAnswer { status: 400, body: error_body(400, &message, None) }),
+        Err(message) => {
+            body::drain(request).await;
+            return answer(PutAnswer { status: 400, body: error_body(400, &message, None) });
+        }
     };
     let stored = store(&node, &headers, request, flags).await;
     stored.map_or_else(|failure| refused(&node, &failure), answer)

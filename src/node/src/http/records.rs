@@ -35,12 +35,13 @@ pub(super) async fn produce(
     headers: HeaderMap,
     request: Body,
 ) -> Result<Response, Failure> {
+    // First of all: a connection can go on only when the body has been taken off it.
+    let mut share = node.budget.share();
+    let bytes = body::read(&node, &headers, request, &mut share).await?;
     let name = segment(path)?;
     let partition = parse_produce_query(query.as_deref().unwrap_or_default())?;
     let format = BodyFormat::from_content_type(content_type(&headers)?);
     let format = format.map_err(|error| Failure::from(&error))?;
-    let mut share = node.budget.share();
-    let bytes = body::read(&node, &headers, request, &mut share).await?;
     if node.is_stopping() {
         return Err(Failure::stopping());
     }

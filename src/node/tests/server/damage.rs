@@ -1,0 +1,99 @@
+//! Data directories that the node must not start on, or must start on with care.
+
+use std::process::{Command, Output};
+
+use crate::support::node::{Node, program};
+use crate::{SMALL, ok, start};
+
+/// Starts a server that must refuse to run.
+fn refusal(args: &[&str]) -> (i32, String) {
+    let Output { status, stderr, .. } = Command::new(program()).arg("serve").args(args).output().unwrap();
+    (status.code().unwrap(), String::from_utf8_lossy(&stderr).into_owned())
+}
+
+fn refusal_of(node: &Node) -> (i32, String) {
+    refusal(&["--data", node.data().to_str().unwrap(), "--http", "127.0.0.1:0"])
+}
+
+#[test]
+fn a_directory_in_use_is_refused_with_the_process_that_uses_it() {
+    let (node, _http) = start("");
+    let (code, text) = refusal_of(&node);
+    assert_eq!(code, 6);
+    assert!(text.contains("locked by process "), "{text}");
+}
+
+#[test]
+fn a_directory_of_something_else_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("thesis.txt"), "precious").unwrap();
+    let (code, text) = refusal(&["--data", dir.path().to_str().unwrap(), "--http", "127.0.0.1:0"]);
+    assert_eq!(code, 6, "{text}");
+    assert!(text.contains("not a data directory"), "{text}");
+    assert_eq!(std::fs::read_to_string(dir.path().join("thesis.txt")).unwrap(), "precious");
+}
+
+#[test]
+fn a_damaged_superblock_is_called_damage() {
+    let (mut node, mut http) = start("");
+    ok(http.post("/v1/topics/t/records", "text/plain", b"x"));
+    assert!(node.stop().success());
+    let path = node.data().join("superblock");
+    let len = std::fs::metadata(&path).unwrap().len();
+    std::fs::write(&path, vec![0x55; usize::try_from(len).unwrap()]).unwrap();
+    let (code, text) = refusal_of(&node);
+    assert_eq!(code, 5, "{text}");
+    assert!(text.contains("superblock"), "{text}");
+}
+
+#[test]
+fn a_missing_shard_folder_is_named_and_nothing_starts_empty() {
+    let (mut node, mut http) = start("");
+    ok(http.post("/v1/topics/t/records", "text/plain", b"x"));
+    let shard = ok(http.get("/v1/topics/t"))["partitions"][0]["shard"].to_string();
+    assert!(node.stop().success());
+    let aside = node.data().with_file_name("aside");
+    std::fs::rename(node.data().join("shards").join(&shard), &aside).unwrap();
+    let (code, text) = refusal_of(&node);
+    assert_eq!(code, 5, "{text}");
+    assert!(text.contains(&format!("shard {shard} carries partitions")), "{text}");
+    std::fs::rename(&aside, node.data().join("shards").join(&shard)).unwrap();
+    node.restart();
+    assert_eq!(crate::values(&node, "t", 0), ["x"]);
+}
+
+#[test]
+fn a_missing_metadata_folder_is_named_and_nothing_starts_empty() {
+    let (mut node, mut http) = start("");
+    ok(http.post("/v1/topics/t/records", "text/plain", b"x"));
+    assert!(node.stop().success());
+    std::fs::rename(node.data().join("shards/0"), node.data().with_file_name("aside")).unwrap();
+    let (code, text) = refusal_of(&node);
+    assert_eq!(code, 5, "{text}");
+    assert!(text.contains("metadata folder"), "{text}");
+}
+
+#[test]
+fn settings_that_cannot_be_are_usage_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("c.toml");
+    std::fs::write(&file, format!("{SMALL}segmentbytes = 5\n")).unwrap();
+    let (code, text) = refusal(&["--config", file.to_str().unwrap()]);
+    assert_eq!(code, 2);
+    assert!(text.contains("segmentbytes"), "{text}");
+    assert_eq!(refusal(&["--kafka", "127.0.0.1:1"]).0, 2);
+    let (code, text) = refusal(&["--http", "0.0.0.0:0", "--data", dir.path().join("d").to_str().unwrap()]);
+    assert_eq!(code, 6);
+    assert!(text.contains("--insecure-listen") && !dir.path().join("d").exists(), "{text}");
+}
+
+#[test]
+fn the_posix_backend_serves_the_same() {
+    let mut node = Node::start(&format!("io = \"posix\"\n{SMALL}"));
+    let mut http = crate::support::http::Http::new(node.address());
+    ok(http.post("/v1/topics/t/records", "text/plain", b"a\nb\n"));
+    assert_eq!(ok(http.get("/v1/status"))["backend"], "posix");
+    node.kill();
+    node.restart();
+    assert_eq!(crate::values(&node, "t", 0), ["a", "b"]);
+}
