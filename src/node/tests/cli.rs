@@ -1,4 +1,5 @@
 //! The command line as people and scripts use it: the real binary, against a real server.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 #[path = "cli/admin.rs"]
 mod admin;
