@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tidelog_format::Salt;
 use tidelog_format::block::{BLOCK, BLOCK_U64};
 use tidelog_format::footer::Footer;
 use tidelog_format::index::{SealedAs, SegmentIndex};
@@ -91,6 +92,8 @@ struct Recovery<'a, D: Disk> {
     from: Continuation,
     /// Number of the segment before the next one to be judged, if there is one.
     last_number: Option<u64>,
+    /// Epoch of the last segment that was walked, and the salt it announced for the next one of its span.
+    announced: Option<(u32, Salt)>,
     /// The segment before lost its end: the next one need not follow it.
     lost: bool,
     hole: Option<Arc<Hole>>,
@@ -112,6 +115,7 @@ pub(crate) async fn recover<D: Disk>(
         segments: Segments::default(),
         from: Continuation { next_lsn: 1, chain: 0, predecessor: None, last_append_time: 0 },
         last_number: None,
+        announced: None,
         lost: false,
         hole: None,
         report: Recovered::default(),
@@ -234,6 +238,7 @@ impl<D: Disk> Recovery<'_, D> {
         let handle = self.disk.open(&path, Access::Durable).await?;
         let mut walk = Walk::new(Expect {
             epoch: Some(file.id.epoch),
+            salt: self.announced.filter(|(epoch, _)| *epoch == file.id.epoch).map(|(_, salt)| salt),
             lsn: follows.then_some(self.from.next_lsn),
             chain: follows.then_some(self.from.chain),
             ..Expect::default()
@@ -243,6 +248,7 @@ impl<D: Disk> Recovery<'_, D> {
         let base_lsn = walk.base_lsn().unwrap_or(self.from.next_lsn);
         let (digest, last_time) = (walk.digest(), walk.last_append_time());
         let opened = walk.opening().is_some();
+        self.announced = walk.opening().map(|opening| (file.id.epoch, opening.next_salt));
         let said = match successor {
             Some(successor) => self.predecessor_said_by(successor, file).await?,
             None => None,
