@@ -94,14 +94,12 @@ fn kill_9_under_produce_loses_no_line_that_it_called_durable() {
         samples(&dir).iter().flat_map(|f| with_last_line_feed(std::fs::read(f).unwrap())).collect();
     let lines: Vec<Vec<u8>> = text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
     let mut node = Node::start("");
+    assert!(node.client(&["topic", "create", "endless"]).output().unwrap().status.success());
     let mut stored = 0;
-    for round in 0..3 {
+    for _ in 0..3 {
         let before = stored;
         let child = produce_without_end(&node, "endless", &lines, before);
         let mut http = Http::new(node.address());
-        if round == 0 {
-            wait::until("the topic", || http.get("/v1/topics/endless").ok().filter(|a| a.is_success()));
-        }
         let offset = before as u64 + 3000;
         wait::until("3000 more lines to be readable", || {
             let page = read::page(&mut http, "endless", 0, stored as u64, 0).unwrap();
