@@ -101,3 +101,65 @@ impl Metadata {
         Ok(bytes.len() as u64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meta::Retention;
+    use tidelog_format::entry::EntryKind;
+    use tidelog_io::block_on_posix;
+    use tidelog_io::clock::Clock;
+    use tidelog_io::posix::Posix;
+    use tidelog_io::random::Entropy;
+    use tidelog_wal::{Options, ShardSpec, open_shard};
+
+    async fn open(disk: Posix, dir: &std::path::Path, epoch: u32) -> Wal {
+        let spec = ShardSpec {
+            shard: METADATA_SHARD,
+            dir: dir.join("0"),
+            lost_and_found: dir.join("lost+found"),
+            cluster: [7; 16],
+            epoch,
+        };
+        let options = Options { segment_bytes: 4 * 1024 * 1024, spares: 0, ..Options::default() };
+        let (wal, engine, _) =
+            open_shard(disk, spec, options, Clock::system(), Entropy::seeded(1)).await.unwrap();
+        tokio::task::spawn_local(engine.run());
+        wal
+    }
+
+    fn create(n: u64) -> Command {
+        let (name, id) = (format!("{n:0200}"), format!("{n:032x}"));
+        Command::CreateTopic { name, id, retention: Retention::default(), shards: vec![1; 100] }
+    }
+
+    #[test]
+    fn when_commands_outgrow_the_snapshot_a_new_one_is_written_and_gives_the_same_state() {
+        let dir = tempfile::tempdir().unwrap();
+        block_on_posix(async |disk| {
+            let wal = open(disk.clone(), dir.path(), 1).await;
+            let metadata = Metadata::replay(wal.clone()).await.unwrap();
+            metadata.propose(Command::OpenShard { shard: 1, class: Retention::default() }).await.unwrap();
+            for n in 0..2500 {
+                metadata.propose(create(n)).await.unwrap();
+            }
+            assert!(matches!(
+                metadata.propose(create(5)).await,
+                Err(MetaError::Illegal(Illegal::TopicExists(_)))
+            ));
+            let before = metadata.read(State::clone);
+            wal.close().await.unwrap();
+
+            let wal = open(disk, dir.path(), 2).await;
+            let mut snapshots = 0;
+            wal.scan_controls(|_, kind, _, _| snapshots += u32::from(kind == EntryKind::Snapshot))
+                .await
+                .unwrap();
+            assert!(snapshots > 1, "a large state takes several parts");
+            let metadata = Metadata::replay(wal.clone()).await.unwrap();
+            assert_eq!(metadata.read(State::clone), before);
+            wal.close().await.unwrap();
+        })
+        .unwrap();
+    }
+}

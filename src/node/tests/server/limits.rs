@@ -76,3 +76,18 @@ fn requests_that_would_hold_too_much_memory_are_told_to_come_again() {
         (answer.status == 200).then_some(())
     });
 }
+
+#[test]
+fn a_silent_connection_is_closed_in_time_in_both_languages() {
+    let (node, _http) = start("[limits]\nidle_timeout_ms = 1000\n");
+    for said in
+        [&b""[..], b"GET /healthz HT", b"put m 1 5 a=b\npu", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"]
+    {
+        let mut stream = TcpStream::connect(node.address()).unwrap();
+        stream.write_all(said).unwrap();
+        let mut answer = Vec::new();
+        // Ends only because the server closes.
+        stream.read_to_end(&mut answer).unwrap();
+    }
+    assert_eq!(values(&node, "tsdb", 0), ["5"], "the whole line was taken, the cut one was not");
+}

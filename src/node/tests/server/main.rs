@@ -1,4 +1,6 @@
 //! The real server as a process, asked over its port and stopped in every way.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may be blunt")]
+#![allow(clippy::print_stdout, reason = "the test runner shows it when a test fails")]
 
 #[path = "../../../../tests/support/mod.rs"]
 mod support;

@@ -102,3 +102,25 @@ fn more_partitions_than_the_node_may_have_are_refused() {
     assert_eq!((status, code.as_str()), (422, "too_many_partitions"));
     ok(http.post("/v1/topics", JSON, br#"{"name":"b","partitions":1}"#));
 }
+
+#[test]
+fn retention_by_size_lets_the_oldest_records_go() {
+    let (node, mut http) = start("retention_check_ms = 100\n");
+    ok(http.post("/v1/topics", JSON, br#"{"name":"t","config":{"retention_bytes":500000}}"#));
+    let mut seed = 1_u64;
+    let mut noise = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        format!("{seed:016x}")
+    };
+    for _ in 0..40 {
+        let lines: String = (0..100).map(|_| (0..60).map(|_| noise()).collect::<String>() + "\n").collect();
+        ok(http.post("/v1/topics/t/records", "text/plain", lines.as_bytes()));
+    }
+    let start = crate::support::wait::until("the oldest records to go", || {
+        let topic = ok(http.get("/v1/topics/t"));
+        topic["partitions"][0]["start_offset"].as_u64().filter(|start| *start > 0)
+    });
+    let read = http_get(&node, "/v1/topics/t/partitions/0/records?offset=0");
+    assert_eq!(refused(read).1, "offset_out_of_range", "start {start}");
+    assert_eq!(ok(http.get("/v1/topics/t"))["partitions"][0]["end_offset"], 4000);
+}
