@@ -2,6 +2,9 @@
 
 use crate::{ok, refused, start, values};
 
+/// Method, path, content type, body; status and code of the answer.
+type Wrong<'a> = (&'a str, &'a str, &'a str, &'a [u8], u16, &'a str);
+
 #[test]
 fn every_wrong_request_has_its_own_code_and_nothing_is_stored() {
     let (node, mut http) = start("");
@@ -11,7 +14,7 @@ fn every_wrong_request_has_its_own_code_and_nothing_is_stored() {
     let big = format!("{{\"value\":\"{}\"}}", "x".repeat(1024 * 1024 + 1));
     let key = format!("{{\"key\":\"{}\"}}", "x".repeat(64 * 1024 + 1));
     let (json, lines) = ("application/json", "application/x-ndjson");
-    let known: &[(&str, &str, &str, &[u8], u16, &str)] = &[
+    let known: &[Wrong<'_>] = &[
         ("POST", records, json, b"{\"records\":[", 400, "invalid_body"),
         ("POST", records, json, b"", 400, "invalid_body"),
         ("POST", records, lines, b"{\"value\":\"ok\"}\n{\"vale\":1}", 400, "invalid_body"),
