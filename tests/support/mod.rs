@@ -1,6 +1,8 @@
 //! What whole-system tests share: the real server as a process, a plain HTTP client, a proxy that keeps a ledger, and
 //! the programs of others.
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may be blunt")]
+#![allow(clippy::print_stdout, reason = "the test runner shows it when a test fails")]
 
 pub(crate) mod chance;
 pub(crate) mod http;
