@@ -55,7 +55,9 @@ pub struct RecordFields<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
     /// A directive that does not exist.
-    #[error("unknown directive `%{directive}` at position {position}; known are %t %p %o %k %s %T %K %S %h %%")]
+    #[error(
+        "unknown directive `%{directive}` at position {position}; known are %t %p %o %k %s %T %K %S %h %%"
+    )]
     Directive {
         /// The character behind the percent sign, escaped if it is a control character.
         directive: String,
@@ -71,7 +73,9 @@ pub enum FormatError {
         position: usize,
     },
     /// A `%` or `\` with nothing behind it.
-    #[error("the format ends inside `{start}` at position {position}; write `{start}{start}` for the character itself")]
+    #[error(
+        "the format ends inside `{start}` at position {position}; write `{start}{start}` for the character itself"
+    )]
     Unfinished {
         /// `%` or `\`.
         start: char,
@@ -211,7 +215,9 @@ pub fn escape_into(out: &mut Vec<u8>, bytes: &[u8]) {
                 '\t' => out.extend_from_slice(b"\\t"),
                 '\r' => out.extend_from_slice(b"\\r"),
                 '\\' => out.extend_from_slice(b"\\\\"),
-                char if is_unsafe(char) => out.extend_from_slice(char.escape_unicode().to_string().as_bytes()),
+                char if is_unsafe(char) => {
+                    out.extend_from_slice(char.escape_unicode().to_string().as_bytes())
+                }
                 char => out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
             }
         }
