@@ -59,7 +59,8 @@ fn kill_9_under_load_loses_changes_reorders_and_doubles_nothing() {
         }
         node.restart();
         audit.take(ledger);
-        audit.check(node.address());
+        // What lies further back is read again every tenth time, and at the end.
+        audit.check(node.address(), cycle % 10 != 0 && cycle + 1 < cycles());
     }
     println!("{} cycles: {audit}", cycles());
     assert!(audit.acknowledged() > 0);
@@ -81,7 +82,7 @@ fn a_stop_under_load_loses_nothing_and_is_a_success() {
         }
         node.restart();
         audit.take(ledger);
-        audit.check(node.address());
+        audit.check(node.address(), false);
     }
     println!("3 stops: {audit}");
 }

@@ -15,12 +15,17 @@ pub(crate) struct Record {
     pub(crate) value: Option<String>,
 }
 
-/// Everything that partition holds now. Checks that the offsets are dense from 0.
+/// Everything that a partition holds now. Checks that the offsets are dense from 0.
 pub(crate) fn partition(address: SocketAddr, topic: &str, partition: u32) -> Vec<Record> {
+    partition_from(address, topic, partition, 0)
+}
+
+/// The same from an offset on.
+pub(crate) fn partition_from(address: SocketAddr, topic: &str, partition: u32, from: usize) -> Vec<Record> {
     let mut http = Http::new(address);
     let mut records = Vec::new();
     loop {
-        let from = records.len();
+        let from = from + records.len();
         let page = page(&mut http, topic, partition, from as u64, 0).unwrap();
         for (n, record) in page.iter().enumerate() {
             assert_eq!(record.offset, (from + n) as u64, "{topic}/{partition}: offsets have a gap");
