@@ -9,18 +9,15 @@ use tidelog_wal::{Retention, Status};
 
 use crate::node::Node;
 
-/// Carries retention out every so often until the node stops. Runs on a thread of its own: a policy is asked from
-/// within the shard's own bookkeeping, which does not travel between threads.
-pub(crate) fn run(node: &Arc<Node>, runtime: &tokio::runtime::Handle) {
-    runtime.block_on(async {
-        loop {
-            let pause = tokio::time::sleep(node.config.retention_check());
-            tokio::select! {
-                () = pause => retain(node).await,
-                () = node.until_stopping() => return,
-            }
+/// Carries retention out every so often until the node stops.
+pub(crate) async fn run(node: Arc<Node>) {
+    loop {
+        let pause = tokio::time::sleep(node.config.retention_check());
+        tokio::select! {
+            () = pause => retain(&node).await,
+            () = node.until_stopping() => return,
         }
-    });
+    }
 }
 
 async fn retain(node: &Node) {

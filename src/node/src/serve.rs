@@ -60,7 +60,7 @@ async fn live(config: Config) -> Result<bool, StartError> {
     announce(&node, listener.local_addr().map_err(refused)?);
     let (alive, mut all_ended) = mpsc::channel(1);
     tokio::spawn(listener::run(Arc::clone(&node), listener, alive));
-    keep_retention(&node);
+    tokio::spawn(retention::run(Arc::clone(&node)));
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
@@ -82,16 +82,6 @@ fn announce(node: &Node, address: std::net::SocketAddr) {
     tracing::info!(%address, data = %node.config.data.display(), incarnation = node.store.incarnation(), "ready");
     if node.config.insecure_listen {
         tracing::warn!("insecure-listen: nothing is encrypted or authenticated");
-    }
-}
-
-fn keep_retention(node: &Arc<Node>) {
-    let (node, runtime) = (Arc::clone(node), tokio::runtime::Handle::current());
-    let started = std::thread::Builder::new()
-        .name("retention".to_owned())
-        .spawn(move || retention::run(&node, &runtime));
-    if let Err(error) = started {
-        tracing::error!(%error, "retention does not run");
     }
 }
 

@@ -43,7 +43,10 @@ impl Wal {
     ///
     /// # Errors
     /// When a trim can't be written, or a segment's index can't be read (nothing is released then).
-    pub async fn retain(&self, policy: &dyn Fn(u64) -> Option<Retention>) -> Result<Retained, AppendError> {
+    pub async fn retain(
+        &self,
+        policy: &(dyn Fn(u64) -> Option<Retention> + Sync),
+    ) -> Result<Retained, AppendError> {
         let mut done = Retained {
             age_suspended: self.shared.clock.wall_jump_ms().abs() > MAX_JUMP_MS,
             ..Retained::default()
