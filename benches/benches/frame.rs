@@ -18,9 +18,9 @@ use tidelog_format::scan::{Expect, Found, scan, scan_unverified};
 
 const SALT: [u8; 16] = [7; 16];
 
-fn row(body: &[u8], base_offset: u64, kind: EntryKind) -> Row {
+fn row(body: &[u8], base_offset: u64, count: u32, kind: EntryKind) -> Row {
     let length = u32::try_from(body.len()).expect("small");
-    Row { partition: 1, base_offset, length, count: u32::from(kind == EntryKind::Batch), kind: kind as u8 }
+    Row { partition: 1, base_offset, length, count, kind: kind as u8 }
 }
 
 fn stamp(lsn: u64, chain: u64, at: usize) -> Stamp {
@@ -37,7 +37,7 @@ fn encode(c: &mut Criterion, name: &str, bodies: &[Vec<u8>]) {
     group.bench_function(name, |b| {
         b.iter(|| {
             for (offset, body) in (0..).zip(bodies) {
-                builder.push(&mut buffer, row(body, offset, EntryKind::Batch), body);
+                builder.push(&mut buffer, row(body, offset, 1, EntryKind::Batch), body);
             }
             black_box(builder.close(&mut buffer, &stamp(1, 2, 0)))
         });
@@ -58,13 +58,13 @@ fn window(frames: u64) -> Vec<u8> {
     let mut chain = 0;
     for lsn in 0..=frames {
         let built = batch(32, 256, lsn);
-        let (body, kind) = match lsn {
-            0 => (&opening[..], EntryKind::Opening),
-            _ => (built.bytes(), EntryKind::Batch),
+        let (body, count, kind) = match lsn {
+            0 => (&opening[..], 0, EntryKind::Opening),
+            _ => (built.bytes(), built.count(), EntryKind::Batch),
         };
         let mut buffer = vec![0; body.len() + 2 * BLOCK];
         let mut builder = FrameBuilder::default();
-        builder.push(&mut buffer, row(body, 0, kind), body);
+        builder.push(&mut buffer, row(body, 0, count, kind), body);
         let closed = builder.close(&mut buffer, &stamp(lsn, chain, out.len()));
         chain = closed.next_chain;
         out.extend_from_slice(&buffer[..closed.len]);
