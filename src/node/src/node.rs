@@ -153,10 +153,9 @@ impl Node {
         }
     }
 
-    /// Routes one topic of the metadata; `None` when it is not there any more.
-    pub(crate) fn route_one(&self, name: &str) -> Option<Arc<LiveTopic>> {
-        let live = self.metadata.read(|state| self.live(name, state.topics.get(name)?))?;
-        Some(self.route(live))
+    /// A topic of the metadata as it will be routed; `None` when it is not there.
+    pub(crate) fn unrouted(&self, name: &str) -> Option<LiveTopic> {
+        self.metadata.read(|state| self.live(name, state.topics.get(name)?))
     }
 
     /// Ends the route to a topic.
@@ -164,7 +163,8 @@ impl Node {
         self.topics.write().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
-    fn route(&self, topic: LiveTopic) -> Arc<LiveTopic> {
+    /// Lets requests find a topic, whose partitions live in their shards.
+    pub(crate) fn route(&self, topic: LiveTopic) -> Arc<LiveTopic> {
         let topic = Arc::new(topic);
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
         topics.insert(topic.name.clone(), Arc::clone(&topic));

@@ -52,6 +52,25 @@ impl Node {
             let message = format!("topic `{}` exists", request.name);
             return Err(Failure::new(ErrorCode::TopicExists, message));
         }
+        let topic = match self.unrouted(&request.name) {
+            // An earlier attempt was given up behind its command: this one ends it.
+            Some(topic) => topic,
+            None => self.propose_topic(request).await?,
+        };
+        let missing =
+            topic.partitions.iter().enumerate().filter(|(_, one)| one.wal.partition(one.id).is_none());
+        let controls = missing.map(|(number, partition)| {
+            let name = format!("{}/{number}", topic.name);
+            (partition, Control::CreatePartition { partition: partition.id, name })
+        });
+        in_all_shards(controls).await?;
+        // Nobody finds the topic before its partitions live.
+        let topic = self.route(topic);
+        tracing::info!(topic = topic.name, id = topic.id, partitions = request.partitions, "topic created");
+        Ok(topic)
+    }
+
+    async fn propose_topic(&self, request: &CreateTopic) -> Result<LiveTopic, Failure> {
         self.check_room(request.partitions)?;
         let defaults = self.config.default_retention();
         let retention = Retention {
@@ -62,14 +81,7 @@ impl Node {
         let id = random::salt().iter().fold(String::new(), |id, byte| format!("{id}{byte:02x}"));
         let name = request.name.clone();
         self.metadata.propose(Command::CreateTopic { name, id, retention, shards }).await?;
-        let topic = self.route_one(&request.name).ok_or_else(|| Failure::no_topic(&request.name))?;
-        let controls = topic.partitions.iter().enumerate().map(|(number, partition)| {
-            let name = format!("{}/{number}", topic.name);
-            (partition, Control::CreatePartition { partition: partition.id, name })
-        });
-        in_all_shards(controls).await?;
-        tracing::info!(topic = topic.name, id = topic.id, partitions = request.partitions, "topic created");
-        Ok(topic)
+        self.unrouted(&request.name).ok_or_else(|| Failure::no_topic(&request.name))
     }
 
     fn check_room(&self, more: u32) -> Result<(), Failure> {

@@ -124,3 +124,21 @@ fn retention_by_size_lets_the_oldest_records_go() {
     assert_eq!(refused(read).1, "offset_out_of_range", "start {start}");
     assert_eq!(ok(http.get("/v1/topics/t"))["partitions"][0]["end_offset"], 4000);
 }
+
+#[test]
+fn many_writers_of_a_new_topic_find_it_whole() {
+    let (node, _) = start("[topics]\npartitions = 8\n");
+    for round in 0..12 {
+        let path = format!("/v1/topics/new{round}/records");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    ok(crate::support::http::Http::new(node.address()).post(&path, "text/plain", b"x"))
+                });
+            }
+        });
+        let topic = format!("new{round}");
+        let found: usize = (0..8).map(|partition| values(&node, &topic, partition).len()).sum();
+        assert_eq!(found, 8);
+    }
+}
