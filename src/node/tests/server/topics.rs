@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::support::http::Http;
 use crate::{ok, refused, start, values};
 
 const JSON: &str = "application/json";
@@ -126,19 +127,21 @@ fn retention_by_size_lets_the_oldest_records_go() {
 }
 
 #[test]
-fn many_writers_of_a_new_topic_find_it_whole() {
-    let (node, _) = start("[topics]\npartitions = 8\n");
-    for round in 0..12 {
-        let path = format!("/v1/topics/new{round}/records");
+fn a_topic_that_can_be_found_can_be_read_and_written() {
+    let (node, mut http) = start("");
+    for round in 0..20 {
+        let (created, topic) =
+            (format!(r#"{{"name":"new{round}","partitions":50}}"#), format!("/v1/topics/new{round}"));
         std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    ok(crate::support::http::Http::new(node.address()).post(&path, "text/plain", b"x"))
-                });
-            }
+            scope.spawn(|| {
+                let mut other = Http::new(node.address());
+                while !other.get(&topic).unwrap().is_success() {}
+                for partition in [49, 0] {
+                    ok(other.get(&format!("{topic}/partitions/{partition}/records?offset=0")));
+                }
+                ok(other.post(&format!("{topic}/records"), "text/plain", b"x"));
+            });
+            ok(http.post("/v1/topics", JSON, created.as_bytes()));
         });
-        let topic = format!("new{round}");
-        let found: usize = (0..8).map(|partition| values(&node, &topic, partition).len()).sum();
-        assert_eq!(found, 8);
     }
 }
