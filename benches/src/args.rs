@@ -80,8 +80,8 @@ pub struct Common {
     /// How the result is shown
     #[arg(long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
-    /// Where the producers run
-    #[arg(long, value_enum, default_value_t = Placement::Own)]
+    /// Where the producers run: as an embedder's tasks beside the shard, or as a server's network threads
+    #[arg(long, value_enum, default_value_t = Placement::Ring)]
     pub placement: Placement,
     /// Size of a segment, bytes (a multiple of 4096)
     #[arg(long, default_value_t = Options::default().segment_bytes,

@@ -1,6 +1,9 @@
 //! Data directories that the node must not start on, or must start on with care.
 
+use std::path::Path;
 use std::process::{Command, Output};
+
+use tidelog_format::block::{BLOCK, FORMAT_MAJOR, HEADER_LEN, MAGIC};
 
 use crate::support::node::{Node, program};
 use crate::{SMALL, ok, start};
@@ -44,6 +47,51 @@ fn a_damaged_superblock_is_called_damage() {
     let (code, text) = refusal_of(&node);
     assert_eq!(code, 5, "{text}");
     assert!(text.contains("superblock"), "{text}");
+}
+
+/// Says in the header at `at` that a newer version wrote it, with a good checksum.
+fn make_newer(path: &Path, at: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let header = &mut bytes[at..at + HEADER_LEN];
+    header[15] = FORMAT_MAJOR + 1;
+    let crc = crc32c::crc32c(&header[12..]);
+    header[8..12].copy_from_slice(&crc.to_le_bytes());
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_directory_of_a_newer_version_is_called_newer_and_left_as_it_is() {
+    let (mut node, mut http) = start("");
+    ok(http.post("/v1/topics/t/records", "text/plain", b"x"));
+    assert!(node.stop().success());
+    let path = node.data().join("superblock");
+    make_newer(&path, 0);
+    make_newer(&path, BLOCK);
+    let before = std::fs::read(&path).unwrap();
+    let (code, text) = refusal_of(&node);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("superblock") && text.contains("use a newer Tidelog"), "{text}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_segment_of_a_newer_version_is_called_newer_and_left_as_it_is() {
+    let (mut node, mut http) = start("");
+    ok(http.post("/v1/topics/t/records", "text/plain", b"x"));
+    let shard = ok(http.get("/v1/topics/t"))["partitions"][0]["shard"].to_string();
+    node.kill();
+    let segments = std::fs::read_dir(node.data().join("shards").join(shard)).unwrap();
+    let opened = segments
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file() && std::fs::read(path).is_ok_and(|bytes| bytes.starts_with(&MAGIC)));
+    let path = opened.max().unwrap();
+    make_newer(&path, 0);
+    let before = std::fs::read(&path).unwrap();
+    let (code, text) = refusal_of(&node);
+    assert_eq!(code, 1, "{text}");
+    let name = path.file_name().unwrap().to_str().unwrap();
+    assert!(text.contains(name) && text.contains("use a newer Tidelog"), "{text}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
 #[test]
