@@ -8,6 +8,8 @@ use tidelog_format::opening::{MAX_SEGMENT, MIN_SEGMENT};
 use tidelog_io::BackendKind;
 use tidelog_wal::{Options, OptionsError};
 
+use crate::workload::Case;
+
 /// Load generator: measures Tidelog and, beside it, what the disk gives.
 #[derive(Debug, Parser)]
 #[command(name = "tidelog-bench", version)]
@@ -24,6 +26,60 @@ pub enum Command {
     Append(Append),
     /// The standard workloads W1, W2, W3 (1 and 4 producers), several times each
     Workloads(Workloads),
+    /// W2 and W3 through Tidelog's Kafka port, with Redis streams beside it when Redis is installed
+    Kafka(Kafka),
+}
+
+/// `kafka`.
+#[derive(Debug, Args)]
+pub struct Kafka {
+    /// Directory on the disk to be measured: empty, missing, or left by an earlier bench
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// Connections, each with one commit in flight; with it or --batch one load is run in place of W2 and W3
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub connections: Option<u32>,
+    /// Records per commit
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub batch: Option<u32>,
+    /// Bytes of a record's value, random
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub record: u32,
+    /// Runs of each server under each load; the table shows medians
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub repeats: u32,
+    /// Seconds measured
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub seconds: u32,
+    /// Seconds of load before that, not measured
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=600))]
+    pub warmup: u32,
+    /// How the result is shown
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// The program `tidelog` [default: the one beside this program]
+    #[arg(long, value_name = "PATH")]
+    pub server: Option<PathBuf>,
+    /// Don't run Redis
+    #[arg(long)]
+    pub no_redis: bool,
+    /// Seed of the records' bytes
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+impl Kafka {
+    /// The loads asked for.
+    pub fn cases(&self) -> Vec<Case> {
+        let case = |name, producers, batch| {
+            let shape = Shape { producers, batch, record: self.record, partitions: 1 };
+            Case { name, shape }
+        };
+        match (self.connections, self.batch) {
+            (None, None) => vec![case("W2", 64, 1), case("W3", 4, 1000)],
+            (connections, batch) => vec![case("given", connections.unwrap_or(1), batch.unwrap_or(1))],
+        }
+    }
 }
 
 /// `append`.
@@ -97,9 +153,10 @@ pub struct Common {
     #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true",
         action = clap::ArgAction::Set)]
     pub validate: bool,
-    /// Measure the steady state: write and release segments first, so that all files are recycled ones
+    /// Measure the first fill: files that have no blocks yet, which the log zero-fills ahead of use as far as it can.
+    /// Without it the steady state is measured, on recycled files, as fio overwrites a file that is written
     #[arg(long)]
-    pub recycle: bool,
+    pub first_fill: bool,
     /// Don't run fio beside it
     #[arg(long)]
     pub no_fio: bool,
@@ -166,7 +223,7 @@ impl Common {
         let options = Options {
             segment_bytes: self.segment_bytes,
             gather_bytes: self.gather_bytes,
-            spares: if self.recycle { RECYCLED } else { Options::default().spares },
+            spares: if self.first_fill { Options::default().spares } else { RECYCLED },
             ..Options::default()
         };
         options.validate().map(|()| options)
@@ -185,7 +242,7 @@ mod tests {
         let all = ["tidelog-bench", "append", "--dir", "d"].iter().chain(args);
         match Cli::try_parse_from(all).map_err(|error| error.kind())?.command {
             Command::Append(append) => Ok(append),
-            Command::Workloads(_) => panic!("another command"),
+            _ => panic!("another command"),
         }
     }
 
@@ -199,7 +256,7 @@ mod tests {
     fn without_options_it_is_one_producer_with_one_record_of_256_bytes_checked_and_with_fio() {
         let append = append(&[]).unwrap();
         assert_eq!(append.shape, Shape { producers: 1, batch: 1, record: 256, partitions: 1 });
-        assert!(append.common.validate && !append.common.no_fio && !append.common.recycle);
+        assert!(append.common.validate && !append.common.no_fio && !append.common.first_fill);
         assert_eq!(append.common.options().unwrap().segment_bytes, Options::default().segment_bytes);
     }
 

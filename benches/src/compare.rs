@@ -53,7 +53,7 @@ pub fn alternate(
         before: common.before(),
         measured: common.measured(),
         validate: common.validate,
-        recycle: common.recycle,
+        recycle: !common.first_fill,
         seed: common.seed,
         max_batch: setting.options.max_batch(),
     };

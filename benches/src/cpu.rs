@@ -4,7 +4,6 @@ use std::fs;
 
 use crate::BenchError;
 
-const STAT: &str = "/proc/self/stat";
 const LOADAVG: &str = "/proc/loadavg";
 /// Ticks of /proc per second: fixed in Linux's interface to programs.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -15,8 +14,20 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// # Errors
 /// Without /proc.
 pub fn process_seconds() -> Result<f64, BenchError> {
-    let found = fs::read_to_string(STAT).map_err(BenchError::file("reading", STAT))?;
-    seconds_in(&found).ok_or(BenchError::Proc { path: STAT, found })
+    seconds_at("/proc/self/stat".to_owned())
+}
+
+/// The same of another process.
+///
+/// # Errors
+/// Without /proc, or when it has ended and was waited for.
+pub fn seconds_of(process: u32) -> Result<f64, BenchError> {
+    seconds_at(format!("/proc/{process}/stat"))
+}
+
+fn seconds_at(path: String) -> Result<f64, BenchError> {
+    let found = fs::read_to_string(&path).map_err(BenchError::file("reading", &path))?;
+    seconds_in(&found).ok_or(BenchError::Proc { path, found })
 }
 
 /// `utime` and `stime`, fields 14 and 15; the name in field 2 may hold blanks and parentheses.

@@ -60,6 +60,27 @@ pub enum BenchError {
     /// fio ran and failed, or its answer was not understood.
     #[error("fio: {0}")]
     Fio(String),
+    /// No server to measure.
+    #[error("there is no {path}; build it (cargo build --release) or name it with --server", path = path.display())]
+    NoServer {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A server did not start.
+    #[error("{program} did not start or did not say where it listens; start it by hand to see why", program = program.display())]
+    NoAddress {
+        /// The program.
+        program: PathBuf,
+    },
+    /// A connection to a server.
+    #[error("the connection to the server: {0}")]
+    Connection(#[source] std::io::Error),
+    /// A server's answer was not the one of a success.
+    #[error("the server refused a commit: {0}")]
+    Refused(String),
+    /// A client's task ended before its time.
+    #[error("a client ended early")]
+    ClientGone,
     /// The result could not be written.
     #[error("the result could not be written: {0}")]
     Output(#[source] std::io::Error),
@@ -67,7 +88,7 @@ pub enum BenchError {
     #[error("{path}: not what was expected there: {found:?}")]
     Proc {
         /// The file under /proc.
-        path: &'static str,
+        path: String,
         /// Its content.
         found: String,
     },

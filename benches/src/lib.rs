@@ -19,6 +19,7 @@ pub mod fio;
 pub mod place;
 pub mod producers;
 pub mod report;
+pub mod served;
 pub mod shard;
 pub mod workload;
 
@@ -40,6 +41,13 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), BenchError> {
     let (common, cases, repeats) = match cli.command {
         Command::Append(append) => (append.common, vec![Case::given(append.shape)], 1),
         Command::Workloads(workloads) => (workloads.common, workload::standard(), workloads.repeats),
+        Command::Kafka(kafka) => {
+            let place = Place::claim(&kafka.dir)?;
+            let contests = served::run(&kafka, &place);
+            let tidied = place.tidy();
+            served::report::write(&contests?, kafka.output, out)?;
+            return tidied;
+        }
     };
     common.options()?;
     let place = Place::claim(&common.dir)?;

@@ -113,7 +113,7 @@ impl Report {
             placement: name(common.placement),
             io: name(common.io),
             validate: common.validate,
-            recycle: common.recycle,
+            recycle: !common.first_fill,
             seconds: common.seconds,
             runs: runs.len(),
             commit_bytes: runs.first().map_or(0, |run| run.stored),
@@ -156,7 +156,7 @@ fn beside(compared: &Compared) -> Option<Beside> {
 }
 
 /// The middle one; of an even number the mean of the two in the middle; 0 of none.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match (values.get(middle), values.len() % 2) {

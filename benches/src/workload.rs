@@ -73,6 +73,16 @@ impl Pool {
         Ok(sized(shape, &Entropy::seeded(seed), max)?.len())
     }
 
+    /// Batches that were built.
+    pub fn len(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// Never: at least two are built.
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
     /// Bytes of one batch as it is stored.
     pub fn stored(&self) -> usize {
         self.batches.first().map_or(0, Batch::len)

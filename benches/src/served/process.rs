@@ -1,0 +1,96 @@
+//! A server as a process of its own, stopped when it is no longer needed.
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::{BenchError, cpu};
+
+/// What the line on a server's standard output that names its Kafka port begins with.
+const KAFKA: &str = "listening on kafka://";
+const START: Duration = Duration::from_secs(30);
+
+/// A running server.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Process {
+    /// Starts Tidelog on `dir` with its defaults.
+    ///
+    /// # Errors
+    /// When it does not start or does not say where it listens.
+    pub fn tidelog(program: &Path, dir: &Path) -> Result<Process, BenchError> {
+        let mut command = Command::new(program);
+        command
+            .args(["serve", "--http", "127.0.0.1:0", "--kafka", "127.0.0.1:0", "--data"])
+            .arg(dir.join("data"));
+        command.stdout(Stdio::piped()).stderr(Stdio::null()).stdin(Stdio::null());
+        let mut child = command.spawn().map_err(BenchError::file("starting", program))?;
+        let address = child.stdout.take().and_then(|out| {
+            let mut lines = BufReader::new(out).lines().map_while(Result::ok);
+            lines.find_map(|line| line.strip_prefix(KAFKA)?.parse().ok())
+        });
+        match address {
+            Some(address) => Ok(Process { child, address }),
+            None => {
+                // It is of no use; that it may be gone already is the likely reason.
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(BenchError::NoAddress { program: program.to_owned() })
+            }
+        }
+    }
+
+    /// Starts Redis in `dir`: every command is on the disk before it is answered.
+    ///
+    /// # Errors
+    /// When it does not start or does not listen in time.
+    pub fn redis(dir: &Path) -> Result<Process, BenchError> {
+        let program = Path::new("redis-server");
+        // Redis takes no port 0; a port that was free a moment ago is free.
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let address = free.map_err(BenchError::file("finding a port for", program))?;
+        let mut command = Command::new(program);
+        command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string()]);
+        command.args(["--appendonly", "yes", "--appendfsync", "always", "--save", ""]);
+        // Rewriting the file in the middle of a run would be another benchmark.
+        command.args(["--auto-aof-rewrite-percentage", "0", "--dir"]).arg(dir);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
+        let child = command.spawn().map_err(BenchError::file("starting", program))?;
+        let process = Process { child, address };
+        let begun = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            if begun.elapsed() > START {
+                return Err(BenchError::NoAddress { program: program.to_owned() });
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(process)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Processor seconds that it used so far.
+    ///
+    /// # Errors
+    /// Without /proc, or when it has ended.
+    pub fn cpu_seconds(&self) -> Result<f64, BenchError> {
+        cpu::seconds_of(self.child.id())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself; its files go with the directory.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
