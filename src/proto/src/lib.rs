@@ -4,6 +4,7 @@
 //! | module | speaks |
 //! |---|---|
 //! | [`opentsdb`] | OpenTSDB's put, over telnet and HTTP |
+//! | [`kafka`] | Kafka's protocol: produce, fetch, groups, administration |
 //! | [`http`] | the native HTTP interface: records, reads, topic administration |
 //! | [`partitioner`] | which partition a record goes to |
 //! | [`offset_spec`] | "from where": offsets as people write them |
@@ -20,6 +21,7 @@
 #[doc(hidden)]
 pub mod fuzz;
 pub mod http;
+pub mod kafka;
 pub mod limits;
 pub mod offset_spec;
 pub mod opentsdb;
