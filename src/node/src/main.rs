@@ -7,6 +7,7 @@ mod budget;
 mod cli;
 mod config;
 mod failure;
+mod groups;
 mod health;
 mod http;
 mod listener;

@@ -6,6 +6,7 @@
 //! | [`opentsdb`] | OpenTSDB's put, over telnet and HTTP |
 //! | [`kafka`] | Kafka's protocol: produce, fetch, groups, administration |
 //! | [`http`] | the native HTTP interface: records, reads, topic administration |
+//! | [`consumer_protocol`] | what members of a consumer group tell one another: subscriptions, assignments |
 //! | [`partitioner`] | which partition a record goes to |
 //! | [`offset_spec`] | "from where": offsets as people write them |
 //! | [`limits`] | every limit, with its default and range |
@@ -18,6 +19,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod consumer_protocol;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod http;
