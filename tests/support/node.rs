@@ -34,6 +34,7 @@ pub(crate) struct Node {
     config: PathBuf,
     child: Option<Child>,
     address: SocketAddr,
+    kafka: SocketAddr,
     starts: u32,
     kills: Kills,
 }
@@ -44,7 +45,15 @@ impl Node {
         let dir = TempDir::new().unwrap();
         let file = dir.path().join("tidelog.toml");
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut node = Node { dir, config: file, child: None, address, starts: 0, kills: Kills::default() };
+        let mut node = Node {
+            dir,
+            config: file,
+            child: None,
+            address,
+            kafka: address,
+            starts: 0,
+            kills: Kills::default(),
+        };
         node.configure(config);
         node.restart();
         node
@@ -57,6 +66,12 @@ impl Node {
     /// Where it listens; the same after every restart.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens for Kafka's clients; the same after every restart.
+    #[allow(dead_code, reason = "not every test speaks Kafka's protocol")]
+    pub(crate) fn kafka(&self) -> SocketAddr {
+        self.kafka
     }
 
     pub(crate) fn kills(&self) -> Kills {
@@ -73,7 +88,7 @@ impl Node {
         self.spawn();
         let output = self.output_path();
         let child = self.child.as_mut().unwrap();
-        self.address = wait::until("the server to listen", || {
+        (self.address, self.kafka) = wait::until("the server to listen", || {
             let output = std::fs::read_to_string(&output).unwrap_or_default();
             if let Some(status) = child.try_wait().unwrap() {
                 panic!("the server ended with {status}:\n{output}");
@@ -93,6 +108,8 @@ impl Node {
             .arg(self.data())
             .arg("--http")
             .arg(self.address.to_string())
+            .arg("--kafka")
+            .arg(self.kafka.to_string())
             .arg("--config")
             .arg(&self.config)
             .stdin(Stdio::null())
@@ -157,10 +174,14 @@ pub(crate) fn terminate(child: &Child) {
     assert!(sent.unwrap().success());
 }
 
-fn listening(output: &str) -> Option<SocketAddr> {
-    let (_, rest) = output.split_once("listening on http://")?;
-    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':')?;
-    rest[..end].parse().ok()
+/// Where it says that it listens, for HTTP and for Kafka's clients.
+fn listening(output: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let address = |scheme: &str| {
+        let (_, rest) = output.split_once(&format!("listening on {scheme}://"))?;
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':')?;
+        rest[..end].parse().ok()
+    };
+    Some((address("http")?, address("kafka")?))
 }
 
 fn tail(text: &str) -> &str {

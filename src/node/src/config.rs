@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -24,6 +25,12 @@ pub(crate) struct ServeArgs {
     /// Address for HTTP and OpenTSDB telnet, as IP:PORT; port 0 takes a free one [default: 127.0.0.1:4242]
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<SocketAddr>,
+    /// Address for Kafka's protocol, as IP:PORT, or `off`; port 0 takes a free one [default: 127.0.0.1:9092]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) kafka: Option<Kafka>,
+    /// Where Kafka's clients find this node, as HOST:PORT [default: the address it listens on]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) advertised_kafka: Option<Advertised>,
     /// File with settings, in TOML; flags win over it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -36,6 +43,64 @@ pub(crate) struct ServeArgs {
     /// Go on after damage to acknowledged records: what cannot be read is moved to lost+found
     #[arg(long)]
     pub(crate) accept_loss: bool,
+}
+
+/// Where Kafka's protocol is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Kafka {
+    /// Nowhere.
+    Off,
+    /// Here.
+    At(SocketAddr),
+}
+
+impl FromStr for Kafka {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Kafka, String> {
+        match text {
+            "off" => Ok(Kafka::Off),
+            _ => text.parse().map(Kafka::At).map_err(|_| "must be IP:PORT, or `off`".to_owned()),
+        }
+    }
+}
+
+impl TryFrom<String> for Kafka {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Kafka, String> {
+        text.parse()
+    }
+}
+
+/// A host's name or address, and a port.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Advertised {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl FromStr for Advertised {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Advertised, String> {
+        let wrong = || "must be HOST:PORT".to_owned();
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?;
+        let sound = !host.is_empty() && host.len() <= 255 && host.chars().all(|c| c.is_ascii_graphic());
+        if sound { Ok(Advertised { host: host.to_owned(), port }) } else { Err(wrong()) }
+    }
+}
+
+impl TryFrom<String> for Advertised {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Advertised, String> {
+        text.parse()
+    }
 }
 
 /// How the disk is driven.
@@ -68,6 +133,8 @@ impl Io {
 struct File {
     data: Option<PathBuf>,
     http: Option<SocketAddr>,
+    kafka: Option<Kafka>,
+    advertised_kafka: Option<Advertised>,
     insecure_listen: bool,
     io: Option<Io>,
     accept_loss: bool,
@@ -140,6 +207,8 @@ impl Default for Topics {
 pub(crate) struct Config {
     pub(crate) data: PathBuf,
     pub(crate) http: SocketAddr,
+    pub(crate) kafka: Kafka,
+    pub(crate) advertised_kafka: Option<Advertised>,
     pub(crate) insecure_listen: bool,
     pub(crate) io: Io,
     pub(crate) accept_loss: bool,
@@ -165,6 +234,8 @@ pub(crate) enum ConfigError {
     Name(#[from] TopicNameError),
     #[error("[storage] {0}")]
     Retention(#[from] AdminError),
+    #[error("clients cannot be sent to {0}: say with --advertised-kafka HOST:PORT where they find this node")]
+    NotAdvertised(SocketAddr),
     #[error(
         "{0} can be reached by other machines, and nothing is encrypted or authenticated yet: listen on 127.0.0.1, or say \
          --insecure-listen if the network is trusted"
@@ -182,6 +253,8 @@ impl Config {
         let config = Config {
             data: args.data.clone().or(file.data).unwrap_or_else(|| PathBuf::from("data")),
             http: args.http.or(file.http).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 4242))),
+            kafka: args.kafka.or(file.kafka).unwrap_or(Kafka::At(SocketAddr::from(([127, 0, 0, 1], 9092)))),
+            advertised_kafka: args.advertised_kafka.clone().or(file.advertised_kafka),
             insecure_listen: args.insecure_listen || file.insecure_listen,
             io: args.io.or(file.io).unwrap_or_default(),
             accept_loss: args.accept_loss || file.accept_loss,
@@ -206,10 +279,21 @@ impl Config {
         within("storage.rings", self.rings().into(), 1, 16)?;
         within("storage.retention_check_ms", self.storage.retention_check_ms, 100, 3_600_000)?;
         within("topics.partitions", self.topics.partitions.into(), 1, MAX_PARTITIONS.into())?;
-        if !self.http.ip().is_loopback() && !self.insecure_listen {
-            return Err(ConfigError::Insecure(self.http));
+        let kafka = match self.kafka {
+            Kafka::At(address) => Some(address),
+            Kafka::Off => None,
+        };
+        for address in [Some(self.http), kafka].into_iter().flatten() {
+            if !address.ip().is_loopback() && !self.insecure_listen {
+                return Err(ConfigError::Insecure(address));
+            }
         }
-        Ok(())
+        match kafka {
+            Some(address) if address.ip().is_unspecified() && self.advertised_kafka.is_none() => {
+                Err(ConfigError::NotAdvertised(address))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Number of ring threads.
@@ -333,6 +417,23 @@ mod tests {
         assert!(matches!(error, ConfigError::Insecure(_)) && error.to_string().contains("--insecure-listen"));
         assert!(open(true).is_ok());
         assert!(load("http = \"[::1]:4242\"", ServeArgs::default()).is_ok());
+    }
+
+    #[test]
+    fn kafkas_port_is_as_open_as_the_other_and_can_be_off() {
+        assert_eq!(
+            Config::load(&ServeArgs::default()).unwrap().kafka,
+            Kafka::At("127.0.0.1:9092".parse().unwrap())
+        );
+        assert_eq!(load("kafka = \"off\"", ServeArgs::default()).unwrap().kafka, Kafka::Off);
+        assert!(load("kafka = \"of\"", ServeArgs::default()).unwrap_err().to_string().contains("`off`"));
+        let open = "kafka = \"0.0.0.0:9092\"\n";
+        assert!(matches!(load(open, ServeArgs::default()), Err(ConfigError::Insecure(_))));
+        let insecure = ServeArgs { insecure_listen: true, ..ServeArgs::default() };
+        assert!(matches!(load(open, insecure.clone()), Err(ConfigError::NotAdvertised(_))));
+        let told = format!("{open}advertised_kafka = \"[fd00::1]:1\"");
+        let config = load(&told, insecure).unwrap();
+        assert_eq!(config.advertised_kafka, Some(Advertised { host: "fd00::1".to_owned(), port: 1 }));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! # Purpose
-//! One port for HTTP and telnet: the first byte decides. A letter from A to Z begins an HTTP method, everything else is
-//! a telnet line.
+//! Accepts connections. One port is for HTTP and telnet: the first byte decides. A letter from A to Z begins an HTTP
+//! method, everything else is a telnet line. Another one is for Kafka's protocol.
 //!
 //! # Limits
 //! Connections in all; bytes of a request's head; time without any traffic. A connection too many is told so.
@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use crate::activity::{Activity, Watched};
 use crate::metrics::OpenConnection;
 use crate::node::Node;
-use crate::{http, telnet};
+use crate::{http, kafka, telnet};
 
 /// So many connections too many are told so at a time; beyond, they are just closed.
 const REFUSALS: usize = 64;
@@ -29,9 +29,37 @@ const REFUSAL_TIME: Duration = Duration::from_secs(1);
 /// The least buffer that hyper works with.
 const MIN_BUFFER: usize = 8192;
 
+/// What a listener speaks.
+#[derive(Clone)]
+pub(crate) enum Front {
+    /// HTTP and telnet, by the first byte.
+    Http(Router),
+    Kafka,
+}
+
+impl Front {
+    pub(crate) fn http(node: &Arc<Node>) -> Front {
+        Front::Http(http::router(Arc::clone(node)))
+    }
+
+    async fn serve(self, node: &Arc<Node>, stream: TcpStream) {
+        match self {
+            Front::Http(router) => serve(node, stream, router).await,
+            Front::Kafka => kafka::serve(node, stream).await,
+        }
+    }
+
+    async fn refuse(self, stream: TcpStream) {
+        match self {
+            Front::Http(_) => refuse(stream).await,
+            // Its protocol has no words for it: the client sees the end of the connection, and tries again later.
+            Front::Kafka => {}
+        }
+    }
+}
+
 /// Accepts until the node stops. `alive` is dropped when accepting and every connection has ended.
-pub(crate) async fn run(node: Arc<Node>, listener: TcpListener, alive: mpsc::Sender<()>) {
-    let router = http::router(Arc::clone(&node));
+pub(crate) async fn run(node: Arc<Node>, listener: TcpListener, front: Front, alive: mpsc::Sender<()>) {
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     loop {
         let accepted = tokio::select! {
@@ -50,16 +78,17 @@ pub(crate) async fn run(node: Arc<Node>, listener: TcpListener, alive: mpsc::Sen
         let _ = stream.set_nodelay(true);
         match OpenConnection::begin(&node) {
             Some(open) => {
-                let (node, router, alive) = (Arc::clone(&node), router.clone(), alive.clone());
+                let (node, front, alive) = (Arc::clone(&node), front.clone(), alive.clone());
                 tokio::spawn(async move {
-                    serve(&node, stream, router).await;
+                    front.serve(&node, stream).await;
                     drop((open, alive));
                 });
             }
             None => {
                 if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
+                    let front = front.clone();
                     tokio::spawn(async move {
-                        let _ = timeout(REFUSAL_TIME, refuse(stream)).await;
+                        let _ = timeout(REFUSAL_TIME, front.refuse(stream)).await;
                         drop(permit);
                     });
                 }

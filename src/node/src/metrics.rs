@@ -12,6 +12,7 @@ use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
+use tidelog_proto::kafka::ApiKey;
 use tidelog_wal::{COMMIT_BUCKETS, Stats, Status, Wal};
 
 use crate::node::Node;
@@ -25,10 +26,20 @@ pub(crate) struct RequestLabels {
     pub(crate) status: u16,
 }
 
+/// An API of Kafka's protocol.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ApiLabels {
+    pub(crate) api: &'static str,
+}
+
 /// Counters of the listeners.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Metrics {
     pub(crate) http_requests: Family<RequestLabels, Counter>,
+    pub(crate) kafka_requests: Family<ApiLabels, Counter>,
+    pub(crate) kafka_request_bytes: Counter,
+    pub(crate) kafka_response_bytes: Counter,
+    pub(crate) kafka_connections_failed: Counter,
     pub(crate) telnet_lines: Counter,
     pub(crate) telnet_errors: Counter,
     pub(crate) connections: Counter,
@@ -36,11 +47,28 @@ pub(crate) struct Metrics {
     pub(crate) connections_refused: Counter,
 }
 
+impl Metrics {
+    /// Counts a request of Kafka's protocol.
+    pub(crate) fn kafka_request(&self, api: ApiKey, bytes: usize) {
+        self.kafka_requests.get_or_create(&ApiLabels { api: api.name() }).inc();
+        self.kafka_request_bytes.inc_by(bytes as u64);
+    }
+
+    /// Counts a response of Kafka's protocol.
+    pub(crate) fn kafka_response(&self, bytes: usize) {
+        self.kafka_response_bytes.inc_by(bytes as u64);
+    }
+}
+
 /// The text of `/metrics`.
 pub(crate) fn render(node: &Arc<Node>) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("tidelog");
     let Metrics {
         http_requests,
+        kafka_requests,
+        kafka_request_bytes,
+        kafka_response_bytes,
+        kafka_connections_failed,
         telnet_lines,
         telnet_errors,
         connections,
@@ -48,6 +76,11 @@ pub(crate) fn render(node: &Arc<Node>) -> Result<String, fmt::Error> {
         connections_refused,
     } = node.metrics.clone();
     registry.register("http_requests", "HTTP requests answered", http_requests);
+    registry.register("kafka_requests", "Requests of Kafka's protocol", kafka_requests);
+    registry.register("kafka_request_bytes", "Bytes of requests of Kafka's protocol", kafka_request_bytes);
+    registry.register("kafka_response_bytes", "Bytes of answers of Kafka's protocol", kafka_response_bytes);
+    let help = "Connections of Kafka's protocol that ended because of a failure";
+    registry.register("kafka_connections_failed", help, kafka_connections_failed);
     registry.register("telnet_lines", "OpenTSDB telnet lines read", telnet_lines);
     registry.register("telnet_errors", "OpenTSDB telnet lines refused", telnet_errors);
     registry.register("connections", "Connections accepted", connections);

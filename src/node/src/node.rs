@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use tidelog_io::Chosen;
@@ -15,6 +15,7 @@ use crate::budget::Budget;
 use crate::config::Config;
 use crate::meta::{METADATA_SHARD, Metadata, Retention, Topic};
 use crate::metrics::Metrics;
+use crate::producer_ids::ProducerIds;
 use crate::ring::Rings;
 
 /// A shard that runs.
@@ -30,6 +31,8 @@ pub(crate) struct Shard {
 pub(crate) struct LiveTopic {
     pub(crate) name: String,
     pub(crate) id: String,
+    /// The same as a number, as Kafka has it.
+    pub(crate) uuid: [u8; 16],
     pub(crate) retention: Retention,
     pub(crate) partitions: Vec<LivePartition>,
 }
@@ -41,7 +44,14 @@ pub(crate) struct LivePartition {
     pub(crate) id: u64,
     pub(crate) wal: Wal,
     /// Requests of several batches hold this alone, so that their offsets are consecutive; those of one batch share it.
-    pub(crate) turn: tokio::sync::RwLock<()>,
+    pub(crate) turn: Arc<tokio::sync::RwLock<()>>,
+}
+
+/// Topics that requests find.
+#[derive(Debug, Default)]
+struct Routes {
+    by_name: HashMap<String, Arc<LiveTopic>>,
+    by_id: HashMap<[u8; 16], Arc<LiveTopic>>,
 }
 
 /// A running node.
@@ -55,13 +65,16 @@ pub(crate) struct Node {
     pub(crate) metadata: Metadata,
     pub(crate) metrics: Metrics,
     pub(crate) budget: Budget,
+    pub(crate) producer_ids: ProducerIds,
+    /// Where Kafka's clients find this node, once it listens for them.
+    pub(crate) advertised: OnceLock<(String, u16)>,
     pub(crate) started: Instant,
     /// True once the node is stopping.
     pub(crate) stopping: watch::Sender<bool>,
     /// Held while topics are created or deleted.
     pub(crate) admin: Mutex<()>,
     shards: RwLock<BTreeMap<u64, Arc<Shard>>>,
-    topics: RwLock<HashMap<String, Arc<LiveTopic>>>,
+    topics: RwLock<Routes>,
     turn: AtomicU32,
 }
 
@@ -83,6 +96,8 @@ impl Node {
             rings,
             metadata,
             metrics: Metrics::default(),
+            producer_ids: ProducerIds::default(),
+            advertised: OnceLock::new(),
             started: Instant::now(),
             stopping: watch::Sender::new(false),
             admin: Mutex::new(()),
@@ -132,13 +147,23 @@ impl Node {
 
     /// A topic by name.
     pub(crate) fn topic(&self, name: &str) -> Option<Arc<LiveTopic>> {
-        self.topics.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.topics.read().unwrap_or_else(PoisonError::into_inner).by_name.get(name).cloned()
+    }
+
+    /// A topic by its id.
+    pub(crate) fn topic_by_id(&self, id: [u8; 16]) -> Option<Arc<LiveTopic>> {
+        self.topics.read().unwrap_or_else(PoisonError::into_inner).by_id.get(&id).cloned()
+    }
+
+    /// Where Kafka's clients find this node: host and port.
+    pub(crate) fn kafka_address(&self) -> (String, i32) {
+        self.advertised.get().map_or((String::new(), -1), |(host, port)| (host.clone(), (*port).into()))
     }
 
     /// All topics, by name.
     pub(crate) fn topics(&self) -> Vec<Arc<LiveTopic>> {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        let mut topics: Vec<_> = topics.values().cloned().collect();
+        let mut topics: Vec<_> = topics.by_name.values().cloned().collect();
         topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         topics
     }
@@ -160,26 +185,32 @@ impl Node {
 
     /// Ends the route to a topic.
     pub(crate) fn unroute(&self, name: &str) {
-        self.topics.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(topic) = topics.by_name.remove(name) {
+            topics.by_id.remove(&topic.uuid);
+        }
     }
 
     /// Lets requests find a topic, whose partitions live in their shards.
     pub(crate) fn route(&self, topic: LiveTopic) -> Arc<LiveTopic> {
         let topic = Arc::new(topic);
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        topics.insert(topic.name.clone(), Arc::clone(&topic));
+        topics.by_name.insert(topic.name.clone(), Arc::clone(&topic));
+        topics.by_id.insert(topic.uuid, Arc::clone(&topic));
         topic
     }
 
     fn live(&self, name: &str, topic: &Topic) -> Option<LiveTopic> {
         let partitions = topic.partitions.iter().map(|partition| {
-            let turn = tokio::sync::RwLock::new(());
+            let turn = Arc::new(tokio::sync::RwLock::new(()));
             Some(LivePartition { id: partition.id, wal: self.wal(partition.shard())?, turn })
         });
         let partitions = partitions.collect::<Option<_>>()?;
         Some(LiveTopic {
             name: name.to_owned(),
             id: topic.id.clone(),
+            // The state takes 32 hex digits only.
+            uuid: u128::from_str_radix(&topic.id, 16).unwrap_or_default().to_be_bytes(),
             retention: topic.retention,
             partitions,
         })

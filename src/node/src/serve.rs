@@ -6,6 +6,7 @@
 //! process that is killed instead loses nothing that was acknowledged.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::config::{Config, ServeArgs};
+use crate::config::{Advertised, Config, Kafka, ServeArgs};
+use crate::listener::Front;
 use crate::node::Node;
 use crate::open::{self, StartError};
 use crate::{listener, retention, ring};
@@ -57,9 +59,14 @@ async fn live(config: Config) -> Result<bool, StartError> {
     let refused = |source| StartError::Listen { address, source };
     let node = Arc::new(open::open(config).await?);
     let listener = TcpListener::bind(address).await.map_err(refused)?;
-    announce(&node, listener.local_addr().map_err(refused)?);
+    let kafka = listen_for_kafka(&node).await?;
+    announce(&node, listener.local_addr().map_err(refused)?, kafka.as_ref().map(|(_, address)| *address));
     let (alive, mut all_ended) = mpsc::channel(1);
-    tokio::spawn(listener::run(Arc::clone(&node), listener, alive));
+    if let Some((listener, _)) = kafka {
+        tokio::spawn(listener::run(Arc::clone(&node), listener, Front::Kafka, alive.clone()));
+    }
+    let front = Front::http(&node);
+    tokio::spawn(listener::run(Arc::clone(&node), listener, front, alive));
     tokio::spawn(retention::run(Arc::clone(&node)));
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
@@ -74,10 +81,28 @@ async fn live(config: Config) -> Result<bool, StartError> {
     Ok(close(&node).await)
 }
 
+/// Listens for Kafka's clients, and settles where they are told to find this node.
+async fn listen_for_kafka(node: &Node) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
+    let Kafka::At(address) = node.config.kafka else { return Ok(None) };
+    let refused = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let bound = listener.local_addr().map_err(refused)?;
+    let advertised = match &node.config.advertised_kafka {
+        Some(Advertised { host, port }) => (host.clone(), *port),
+        None => (bound.ip().to_string(), bound.port()),
+    };
+    node.advertised.get_or_init(|| advertised);
+    Ok(Some((listener, bound)))
+}
+
 /// The first line on stdout is where the node listens: with port 0 nobody knows otherwise.
-fn announce(node: &Node, address: std::net::SocketAddr) {
+/// The second is where Kafka's clients are taken.
+fn announce(node: &Node, address: SocketAddr, kafka: Option<SocketAddr>) {
     let mut stdout = std::io::stdout();
     let _ = writeln!(stdout, "listening on http://{address}");
+    if let Some(kafka) = kafka {
+        let _ = writeln!(stdout, "listening on kafka://{kafka}");
+    }
     let _ = stdout.flush();
     tracing::info!(%address, data = %node.config.data.display(), incarnation = node.store.incarnation(), "ready");
     if node.config.insecure_listen {

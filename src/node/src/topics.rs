@@ -57,6 +57,40 @@ impl Node {
             Some(topic) => topic,
             None => self.propose_topic(request).await?,
         };
+        let topic = self.bring_to_life(topic).await?;
+        tracing::info!(topic = topic.name, id = topic.id, partitions = request.partitions, "topic created");
+        Ok(topic)
+    }
+
+    /// Brings a topic to `total` partitions; answers it as it is then.
+    pub(crate) async fn add_partitions(&self, name: &str, total: u32) -> Result<Arc<LiveTopic>, Failure> {
+        let _admin = self.admin.lock().await;
+        let topic = self.topic(name).ok_or_else(|| Failure::no_topic(name))?;
+        let have = topic.partitions.len();
+        if total as usize <= have {
+            let message = format!("topic `{name}` has {have} partitions and can only get more");
+            return Err(Failure::new(ErrorCode::InvalidParameter, message));
+        }
+        // An earlier attempt may have been given up behind its command.
+        let planned = self.unrouted(name).map_or(0, |topic| topic.partitions.len());
+        let more = total.saturating_sub(u32::try_from(planned).unwrap_or(u32::MAX));
+        if more > 0 {
+            self.check_room(more)?;
+            let shards = self.shards_for(topic.retention, more).await?;
+            let (name, id) = (name.to_owned(), topic.id.clone());
+            self.metadata.propose(Command::AddPartitions { name, id, shards }).await?;
+        }
+        let mut grown = self.unrouted(name).ok_or_else(|| Failure::no_topic(name))?;
+        for (new, old) in grown.partitions.iter_mut().zip(&topic.partitions) {
+            // Requests that found the topic before and those that find it now take turns with each other.
+            new.turn = Arc::clone(&old.turn);
+        }
+        tracing::info!(topic = name, from = have, to = total, "partitions added");
+        self.bring_to_life(grown).await
+    }
+
+    /// Creates what is missing of a topic in its shards, and routes it.
+    async fn bring_to_life(&self, topic: LiveTopic) -> Result<Arc<LiveTopic>, Failure> {
         let missing =
             topic.partitions.iter().enumerate().filter(|(_, one)| one.wal.partition(one.id).is_none());
         let controls = missing.map(|(number, partition)| {
@@ -65,23 +99,26 @@ impl Node {
         });
         in_all_shards(controls).await?;
         // Nobody finds the topic before its partitions live.
-        let topic = self.route(topic);
-        tracing::info!(topic = topic.name, id = topic.id, partitions = request.partitions, "topic created");
-        Ok(topic)
+        Ok(self.route(topic))
     }
 
     async fn propose_topic(&self, request: &CreateTopic) -> Result<LiveTopic, Failure> {
         self.check_room(request.partitions)?;
-        let defaults = self.config.default_retention();
-        let retention = Retention {
-            max_age_ms: request.config.retention_ms.or(defaults.retention_ms),
-            max_bytes: request.config.retention_bytes.or(defaults.retention_bytes),
-        };
+        let retention = self.retention_of(&request.config);
         let shards = self.shards_for(retention, request.partitions).await?;
         let id = random::salt().iter().fold(String::new(), |id, byte| format!("{id}{byte:02x}"));
         let name = request.name.clone();
         self.metadata.propose(Command::CreateTopic { name, id, retention, shards }).await?;
         self.unrouted(&request.name).ok_or_else(|| Failure::no_topic(&request.name))
+    }
+
+    /// What a topic of these settings keeps.
+    pub(crate) fn retention_of(&self, config: &TopicConfig) -> Retention {
+        let defaults = self.config.default_retention();
+        Retention {
+            max_age_ms: config.retention_ms.or(defaults.retention_ms),
+            max_bytes: config.retention_bytes.or(defaults.retention_bytes),
+        }
     }
 
     fn check_room(&self, more: u32) -> Result<(), Failure> {

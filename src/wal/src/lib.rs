@@ -57,4 +57,4 @@ pub use retention::{Retained, Retention};
 pub use shared::{PartitionState, Status};
 pub use stats::{COMMIT_BUCKETS, Stats};
 pub use store::Store;
-pub use wal::{Durable, Wal};
+pub use wal::{Appending, Durable, Wal};

@@ -274,6 +274,22 @@ impl Wal {
         }
     }
 
+    /// The largest timestamp of the partition's stored records, ms; `None` without records.
+    ///
+    /// # Errors
+    /// As [`Wal::read`].
+    pub async fn max_timestamp(&self, partition: u64) -> Result<Option<i64>, ReadError> {
+        let mut largest = None;
+        for number in self.segment_numbers() {
+            let (_, footer) = self.footer(number).await?;
+            largest = largest.max(footer.partition(partition).map(|row| row.max_timestamp));
+        }
+        let here = self.shared.state().index.partition(partition).cloned();
+        let here = here.ok_or(ReadError::UnknownPartition(partition))?;
+        // Without records it is the least number there is.
+        Ok(largest.max(Some(here.max_timestamp)).filter(|timestamp| *timestamp != i64::MIN))
+    }
+
     async fn seek_time(
         &self,
         partition: u64,

@@ -1,6 +1,8 @@
 //! The handle to a shard.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tidelog_format::batch::Batch;
@@ -39,6 +41,19 @@ impl Durable {
     }
 }
 
+/// An append on its way, see [`Wal::begin_append`].
+#[derive(Debug)]
+pub struct Appending(oneshot::Receiver<Result<Durable, AppendError>>);
+
+impl Future for Appending {
+    type Output = Result<Durable, AppendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = ready!(Pin::new(&mut self.0).poll(cx));
+        Poll::Ready(answer.unwrap_or(Err(AppendError::Closed)))
+    }
+}
+
 /// A handle to a shard: cheap to clone, usable from any thread and runtime.
 #[derive(Clone)]
 pub struct Wal {
@@ -67,6 +82,15 @@ impl Wal {
     /// # Errors
     /// With [`AppendError::OutcomeUnknown`] the batch may be on disk; with all others it is not.
     pub async fn append(&self, partition: u64, batch: Batch) -> Result<Durable, AppendError> {
+        self.begin_append(partition, batch).await?.await
+    }
+
+    /// Hands a batch in and waits for room only: batches get their offsets in the order of these calls. What is given
+    /// back resolves once the batch is durable; dropping it takes nothing back.
+    ///
+    /// # Errors
+    /// As [`Wal::append`]; with these the batch was not handed in.
+    pub async fn begin_append(&self, partition: u64, batch: Batch) -> Result<Appending, AppendError> {
         let (len, max) = (batch.len(), self.shared.options.max_batch());
         if len > max {
             return Err(AppendError::TooLarge { len, max });
@@ -74,7 +98,7 @@ impl Wal {
         if let Some(refusal) = self.shared.state().status.refusal(false) {
             return Err(refusal);
         }
-        self.submit(Work::Batch { partition, batch }, len).await
+        self.begin(Work::Batch { partition, batch }, len).await
     }
 
     /// Appends a control entry and waits until it is durable.
@@ -104,9 +128,13 @@ impl Wal {
     }
 
     async fn submit(&self, work: Work, len: usize) -> Result<Durable, AppendError> {
+        self.begin(work, len).await?.await
+    }
+
+    async fn begin(&self, work: Work, len: usize) -> Result<Appending, AppendError> {
         let (reply, answer) = oneshot::channel();
         self.shared.queue.push(work, len, reply).await?;
-        answer.await.map_err(|_| AppendError::Closed)?
+        Ok(Appending(answer))
     }
 
     /// A live partition's watermarks; `None` when it does not live here.

@@ -27,6 +27,10 @@ pub(crate) enum Command {
     SetShardClass { shard: u64, class: Retention },
     /// A topic begins to exist; `shards` names the shard of each partition. Partition ids are given out by the state.
     CreateTopic { name: String, id: String, retention: Retention, shards: Vec<u64> },
+    /// A topic gets more partitions, behind those that it has; `shards` names the shard of each.
+    AddPartitions { name: String, id: String, shards: Vec<u64> },
+    /// Producer ids from `first` on are reserved to be given out. `first` is the next one.
+    AllocProducerIds { first: u64, count: u64 },
     /// A topic ends. The id says which one of that name.
     DeleteTopic { name: String, id: String },
 }
@@ -52,6 +56,8 @@ pub(crate) enum Illegal {
     TopicId(String),
     #[error("a topic needs at least one partition")]
     NoPartitions,
+    #[error("producer ids from {given} on were to be reserved, and the next one is {next}")]
+    ProducerIds { given: u64, next: u64 },
     #[error("there is no topic `{0}` with that id")]
     NoTopic(String),
 }
@@ -94,6 +100,14 @@ mod tests {
                     shards: vec![1, 2],
                 },
                 r#"{"create_topic":{"name":"t","id":"ab","retention":{"max_age_ms":604800000},"shards":[1,2]}}"#,
+            ),
+            (
+                Command::AddPartitions { name: "t".into(), id: "ab".into(), shards: vec![2] },
+                r#"{"add_partitions":{"name":"t","id":"ab","shards":[2]}}"#,
+            ),
+            (
+                Command::AllocProducerIds { first: 1000, count: 500 },
+                r#"{"alloc_producer_ids":{"first":1000,"count":500}}"#,
             ),
             (
                 Command::DeleteTopic { name: "t".into(), id: "ab".into() },

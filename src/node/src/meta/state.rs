@@ -16,6 +16,9 @@ pub(crate) struct State {
     pub(crate) next_partition: u64,
     /// Shard ids below this have been given out.
     pub(crate) next_shard: u64,
+    /// Producer ids below this have been reserved.
+    #[serde(default)]
+    pub(crate) next_producer: u64,
     /// Data shards and the class that each serves.
     pub(crate) shards: BTreeMap<u64, Retention>,
     /// Live topics by name.
@@ -65,6 +68,7 @@ impl Default for State {
             incarnation: 0,
             next_partition: 1,
             next_shard: 1,
+            next_producer: 0,
             shards: BTreeMap::new(),
             topics: BTreeMap::new(),
         }
@@ -87,11 +91,22 @@ impl State {
             Command::CreateTopic { name, id, retention, shards } => {
                 self.check_create(name, id, *retention, shards)
             }
-            Command::DeleteTopic { name, id } => match self.topics.get(name) {
-                Some(topic) if topic.id == *id => Ok(()),
-                _ => Err(Illegal::NoTopic(name.clone())),
-            },
+            Command::AddPartitions { name, id, shards } => {
+                let retention = self.check_topic(name, id)?.retention;
+                self.check_shards(retention, shards)
+            }
+            Command::AllocProducerIds { first, count } => {
+                let fits = first.checked_add(*count).is_some_and(|next| i64::try_from(next).is_ok());
+                let next = *first == self.next_producer && *count > 0 && fits;
+                next.then_some(()).ok_or(Illegal::ProducerIds { given: *first, next: self.next_producer })
+            }
+            Command::DeleteTopic { name, id } => self.check_topic(name, id).map(|_| ()),
         }
+    }
+
+    fn check_topic(&self, name: &str, id: &str) -> Result<&Topic, Illegal> {
+        let found = self.topics.get(name).filter(|topic| topic.id == id);
+        found.ok_or_else(|| Illegal::NoTopic(name.to_owned()))
     }
 
     fn check_empty(&self, shard: u64) -> Result<(), Illegal> {
@@ -116,6 +131,10 @@ impl State {
         if !hex || self.topics.values().any(|topic| topic.id == id) {
             return Err(Illegal::TopicId(id.to_owned()));
         }
+        self.check_shards(retention, shards)
+    }
+
+    fn check_shards(&self, retention: Retention, shards: &[u64]) -> Result<(), Illegal> {
         if shards.is_empty() {
             return Err(Illegal::NoPartitions);
         }
@@ -145,19 +164,29 @@ impl State {
                 self.shards.insert(*shard, *class);
             }
             Command::CreateTopic { name, id, retention, shards } => {
-                let ids = self.next_partition..;
-                let partitions: Vec<Partition> = ids
-                    .zip(shards)
-                    .map(|(id, shard)| Partition { id, placed: vec![Placed { from: 0, shard: *shard }] })
-                    .collect();
-                self.next_partition += partitions.len() as u64;
+                let partitions = self.new_partitions(shards);
                 self.topics.insert(name.clone(), Topic { id: id.clone(), retention: *retention, partitions });
             }
+            Command::AddPartitions { name, shards, .. } => {
+                let added = self.new_partitions(shards);
+                if let Some(topic) = self.topics.get_mut(name) {
+                    topic.partitions.extend(added);
+                }
+            }
+            Command::AllocProducerIds { first, count } => self.next_producer = first.saturating_add(*count),
             Command::DeleteTopic { name, .. } => {
                 self.topics.remove(name);
             }
         }
         Ok(())
+    }
+
+    /// Partitions with new ids, one in each of these shards.
+    fn new_partitions(&mut self, shards: &[u64]) -> Vec<Partition> {
+        let first = self.next_partition;
+        self.next_partition += shards.len() as u64;
+        let placed = |shard: &u64| vec![Placed { from: 0, shard: *shard }];
+        (first..).zip(shards).map(|(id, shard)| Partition { id, placed: placed(shard) }).collect()
     }
 
     /// How many partitions each shard carries.
@@ -216,6 +245,23 @@ mod tests {
             (create("u", OTHER, &[]), Illegal::NoPartitions),
             (create("u", OTHER, &[1, 9]), Illegal::NoShard(9)),
             (create("u", OTHER, &[1, 2]), Illegal::OtherClass(2)),
+            (
+                Command::AddPartitions { name: "t".into(), id: OTHER.into(), shards: vec![1] },
+                Illegal::NoTopic("t".into()),
+            ),
+            (
+                Command::AddPartitions { name: "t".into(), id: ID.into(), shards: vec![2] },
+                Illegal::OtherClass(2),
+            ),
+            (
+                Command::AddPartitions { name: "t".into(), id: ID.into(), shards: vec![] },
+                Illegal::NoPartitions,
+            ),
+            (Command::AllocProducerIds { first: 1, count: 1000 }, Illegal::ProducerIds { given: 1, next: 0 }),
+            (
+                Command::AllocProducerIds { first: 0, count: u64::MAX },
+                Illegal::ProducerIds { given: 0, next: 0 },
+            ),
             (Command::DeleteTopic { name: "u".into(), id: ID.into() }, Illegal::NoTopic("u".into())),
             (Command::DeleteTopic { name: "t".into(), id: OTHER.into() }, Illegal::NoTopic("t".into())),
         ];
@@ -236,6 +282,24 @@ mod tests {
         state.apply(&create("t", OTHER, &[1])).unwrap();
         assert_eq!(ids(&state), [3]);
         assert_eq!(state.loads(), BTreeMap::from([(1, 1), (2, 0)]));
+    }
+
+    #[test]
+    fn partitions_are_added_behind_and_producer_ids_are_reserved_once() {
+        let mut state = state();
+        state.apply(&Command::AddPartitions { name: "t".into(), id: ID.into(), shards: vec![1, 1] }).unwrap();
+        let ids: Vec<u64> = state.topics["t"].partitions.iter().map(|partition| partition.id).collect();
+        assert_eq!(ids, [1, 2, 3, 4]);
+        let block = Command::AllocProducerIds { first: 0, count: 1000 };
+        state.apply(&block).unwrap();
+        assert_eq!(state.apply(&block), Err(Illegal::ProducerIds { given: 0, next: 1000 }));
+    }
+
+    #[test]
+    fn a_state_of_before_there_were_producer_ids_reads_back() {
+        let mut old = serde_json::to_value(state()).unwrap();
+        old.as_object_mut().unwrap().remove("next_producer").unwrap();
+        assert_eq!(serde_json::from_value::<State>(old).unwrap(), state());
     }
 
     #[test]

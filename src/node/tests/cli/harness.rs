@@ -25,7 +25,7 @@ impl Server {
         let settings = dir.path().join("tidelog.toml");
         std::fs::write(&settings, SETTINGS).unwrap();
         let mut child = Command::new(TIDELOG)
-            .args(["serve", "--http", "127.0.0.1:0", "--data"])
+            .args(["serve", "--http", "127.0.0.1:0", "--kafka", "off", "--data"])
             .arg(dir.path().join("data"))
             .arg("--config")
             .arg(settings)

@@ -25,7 +25,7 @@ fn what_is_not_understood_is_a_usage_error_that_names_it() {
         (&["produce", "t", "-H", "name"], "write NAME=VALUE"),
         (&["produce", "t", "-D", ""], "1 to 64 bytes"),
         (&["topic", "list", "--server", "a b"], "`a b` is not a server's address"),
-        (&["serve", "--kafka", "127.0.0.1:9092"], "--kafka"),
+        (&["serve", "--node-id", "1"], "--node-id"),
         (&["serve", "--raft"], "--raft"),
     ] {
         let said = run(args).failed(2);

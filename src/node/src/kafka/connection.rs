@@ -1,0 +1,180 @@
+//! One connection: requests in, answers out in the same order.
+//!
+//! # Invariants
+//! Requests are carried out one after the other, as Kafka does it, but for one thing: a produce request only hands its
+//! batches to their shards, in order, and is waited for when it is answered. So a client that pipelines them gets many
+//! commits into one write.
+//!
+//! # Limits
+//! A request's length is compared with `limits.request_bytes` before anything is allocated for it. While [`IN_FLIGHT`]
+//! answers wait, or a shard has no room, nothing more is read: the client feels it through TCP.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, BytesMut};
+use tidelog_proto::kafka::api_versions::ApiVersionsResponse;
+use tidelog_proto::kafka::{ApiKey, ErrorCode, RequestError, RequestHeader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::dispatch::{self, Answer};
+use super::rope::Rope;
+use crate::budget::Share;
+use crate::node::Node;
+
+/// Answers of one connection that may wait.
+const IN_FLIGHT: usize = 64;
+/// Bytes read at once while it is not known how long the request is.
+const HEAD: usize = 4096;
+/// Bytes of a length.
+const LENGTH: usize = 4;
+
+/// An answer on its way, with the memory that its request holds.
+struct Reply {
+    header: RequestHeader,
+    answer: Answer,
+    share: Share,
+}
+
+/// Serves a connection until the client or the node ends it.
+pub(crate) async fn serve(node: &Arc<Node>, stream: TcpStream) {
+    let peer = stream.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
+    let (read, write) = stream.into_split();
+    let (replies, answers) = mpsc::channel(IN_FLIGHT);
+    let mut reading = pin!(requests(node, read, replies));
+    let mut writing = pin!(answer_all(node, write, answers));
+    let ended = tokio::select! {
+        ended = reading.as_mut() => match ended {
+            // What was taken is answered.
+            Ok(()) => writing.await,
+            Err(why) => Err(why),
+        },
+        ended = writing.as_mut() => ended,
+    };
+    if let Err(why) = ended {
+        node.metrics.kafka_connections_failed.inc();
+        tracing::info!(peer, why, "a Kafka connection was closed");
+    }
+}
+
+/// Reads requests and begins them, until the client closes or the node stops.
+async fn requests(
+    node: &Arc<Node>,
+    mut read: OwnedReadHalf,
+    replies: mpsc::Sender<Reply>,
+) -> Result<(), String> {
+    let mut input = BytesMut::new();
+    loop {
+        let mut share = node.budget.share();
+        let frame = tokio::select! {
+            frame = next_frame(node, &mut read, &mut input, &mut share) => frame?,
+            () = node.until_stopping() => return Ok(()),
+        };
+        let Some(frame) = frame else { return Ok(()) };
+        let (header, request) = match RequestHeader::decode(&frame) {
+            Ok(decoded) => decoded,
+            Err(RequestError::Version { api: ApiKey::ApiVersions, correlation_id, .. }) => {
+                // The client learns what is spoken and asks again.
+                let api = ApiKey::ApiVersions;
+                let header = RequestHeader { api, version: 0, correlation_id, client_id: None };
+                let body = ApiVersionsResponse::all(ErrorCode::UnsupportedVersion.into());
+                let reply = Reply { header, answer: Answer::Now(body.into()), share };
+                if replies.send(reply).await.is_err() {
+                    return Ok(());
+                }
+                continue;
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        node.metrics.kafka_request(header.api, frame.len());
+        let answer = tokio::select! {
+            answer = dispatch::begin(node, &header, request, frame) => answer?,
+            // Whoever waits for records or for other members of its group asks again elsewhere.
+            () = node.until_stopping() => return Ok(()),
+        };
+        if replies.send(Reply { header, answer, share }).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads one request; `None` when the client has closed, or has been silent for too long, between two of them.
+async fn next_frame(
+    node: &Node,
+    read: &mut OwnedReadHalf,
+    input: &mut BytesMut,
+    share: &mut Share,
+) -> Result<Option<BytesMut>, String> {
+    let limits = &node.config.limits;
+    let idle = Duration::from_millis(limits.idle_timeout_ms);
+    while input.len() < LENGTH {
+        input.reserve(HEAD);
+        match timeout(idle, read.read_buf(&mut (&mut *input).limit(HEAD))).await {
+            Ok(Ok(0)) if input.is_empty() => return Ok(None),
+            Ok(Ok(0)) => return Err("it ended in the middle of a request".to_owned()),
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(_) => return Ok(None),
+        }
+    }
+    let announced = i32::from_be_bytes([input[0], input[1], input[2], input[3]]);
+    let len = u64::try_from(announced).ok().filter(|len| *len <= limits.request_bytes);
+    let len = len.and_then(|len| usize::try_from(len).ok()).ok_or_else(|| {
+        format!(
+            "a request of {announced} bytes, the limit is {} (limits.request_bytes)",
+            limits.request_bytes
+        )
+    })?;
+    share.grow(len).map_err(|error| error.to_string())?;
+    input.advance(LENGTH);
+    input.reserve(len.saturating_sub(input.len()));
+    while input.len() < len {
+        // No more than this request: what follows would have to be moved.
+        let missing = len - input.len();
+        match timeout(idle, read.read_buf(&mut (&mut *input).limit(missing))).await {
+            Ok(Ok(0)) => return Err("it ended in the middle of a request".to_owned()),
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(_) => return Err("it was silent in the middle of a request".to_owned()),
+        }
+    }
+    Ok(Some(input.split_to(len)))
+}
+
+/// Writes answers in the order of their requests.
+async fn answer_all(
+    node: &Node,
+    mut write: OwnedWriteHalf,
+    mut answers: mpsc::Receiver<Reply>,
+) -> Result<(), String> {
+    let idle = Duration::from_millis(node.config.limits.idle_timeout_ms);
+    while let Some(Reply { header, answer, mut share }) = answers.recv().await {
+        let body = match answer {
+            Answer::Now(body) => body,
+            Answer::Later(body) => body.await,
+            Answer::Never(outcome) => match outcome.await {
+                Ok(()) => continue,
+                // Without an answer this is the only way to say it.
+                Err(why) => return Err(why),
+            },
+        };
+        let frame = body.encode(header.version, header.correlation_id);
+        let mut rope = Rope::new(frame);
+        // Answers are bounded by what may be read; this only counts them.
+        let _ = share.grow(rope.remaining());
+        node.metrics.kafka_response(rope.remaining());
+        match timeout(idle, write.write_all_buf(&mut rope)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(_) => return Err("it did not take its answer".to_owned()),
+        }
+    }
+    // The client sees that there is nothing more to come.
+    let _ = write.shutdown().await;
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! From our errors to the codes by which Kafka's clients decide what to do.
+
+use tidelog_format::batch::{BatchError, Field};
+use tidelog_proto::http::error::ErrorCode as Native;
+use tidelog_proto::kafka::ErrorCode;
+use tidelog_wal::{AppendError, ReadError};
+
+use crate::failure::Failure;
+
+/// Of an append.
+pub(super) fn append(error: &AppendError) -> ErrorCode {
+    match error {
+        // Deleted since the request looked it up.
+        AppendError::UnknownPartition(_) => ErrorCode::UnknownTopicOrPartition,
+        AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        // The client tries again, for as long as it cares: room may come back, a node may be restarted.
+        AppendError::Full
+        | AppendError::ReadOnly(_)
+        | AppendError::Poisoned { .. }
+        | AppendError::OutcomeUnknown { .. } => ErrorCode::KafkaStorageError,
+        AppendError::Closed => ErrorCode::NotLeaderOrFollower,
+        AppendError::Invalid(_) => ErrorCode::InvalidRequest,
+    }
+}
+
+/// Of a read.
+pub(super) fn read(error: &ReadError) -> ErrorCode {
+    match error {
+        ReadError::UnknownPartition(_) => ErrorCode::UnknownTopicOrPartition,
+        ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        ReadError::Closed => ErrorCode::NotLeaderOrFollower,
+        ReadError::Corrupt { .. }
+        | ReadError::Missing { .. }
+        | ReadError::Unsupported { .. }
+        | ReadError::Io(_) => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// Of a batch that is not taken.
+pub(super) fn batch(error: &BatchError) -> ErrorCode {
+    match error {
+        BatchError::Corrupt(_) => ErrorCode::CorruptMessage,
+        BatchError::TooLarge(_) => ErrorCode::MessageTooLarge,
+        BatchError::Unsupported(fault) if fault.field == Field::Magic => {
+            ErrorCode::UnsupportedForMessageFormat
+        }
+        BatchError::Unsupported(fault) if fault.field == Field::Codec => {
+            ErrorCode::UnsupportedCompressionType
+        }
+        BatchError::Unsupported(_) | BatchError::Invalid(_) => ErrorCode::InvalidRecord,
+    }
+}
+
+/// Of an administrative request.
+pub(super) fn of(failure: &Failure) -> ErrorCode {
+    match failure.code {
+        Native::UnknownTopic | Native::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+        Native::InvalidTopic | Native::ReservedTopic => ErrorCode::InvalidTopicException,
+        Native::TopicExists => ErrorCode::TopicAlreadyExists,
+        Native::InvalidConfig => ErrorCode::InvalidConfig,
+        Native::OffsetOutOfRange => ErrorCode::OffsetOutOfRange,
+        Native::TooManyPartitions => ErrorCode::PolicyViolation,
+        Native::StorageFull | Native::StorageFailed | Native::CorruptStorage => ErrorCode::KafkaStorageError,
+        Native::ShuttingDown => ErrorCode::NotLeaderOrFollower,
+        Native::TooLarge => ErrorCode::MessageTooLarge,
+        Native::InvalidBody | Native::InvalidParameter => ErrorCode::InvalidRequest,
+        _ => ErrorCode::UnknownServerError,
+    }
+}

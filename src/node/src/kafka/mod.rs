@@ -1,0 +1,20 @@
+//! # Purpose
+//! Kafka's protocol: connections, and what each request does. What bytes mean is in [`tidelog_proto::kafka`].
+//!
+//! # Durability
+//! A produce request is answered when its batches are durable, also with `acks=1`.
+
+mod admin;
+mod configs;
+mod connection;
+mod dispatch;
+mod epochs;
+mod failure;
+mod fetch;
+mod list_offsets;
+mod metadata;
+mod produce;
+mod producer_ids;
+mod rope;
+
+pub(crate) use connection::serve;

@@ -1,0 +1,33 @@
+//! # Purpose
+//! Gives out ids for idempotent producers, from blocks that the metadata reserves.
+//!
+//! # Durability
+//! A block is durable before the first id of it is given out, so no id is ever given twice. What is left of a block at
+//! the end of the process is never used.
+
+use tokio::sync::Mutex;
+
+use crate::meta::{Command, MetaError, Metadata};
+
+/// Ids of a block.
+const BLOCK: u64 = 1000;
+
+/// The block in use.
+#[derive(Debug, Default)]
+pub(crate) struct ProducerIds(Mutex<std::ops::Range<u64>>);
+
+impl ProducerIds {
+    /// An id that nobody has.
+    pub(crate) async fn next(&self, metadata: &Metadata) -> Result<i64, MetaError> {
+        let mut block = self.0.lock().await;
+        if block.is_empty() {
+            let first = metadata.read(|state| state.next_producer);
+            metadata.propose(Command::AllocProducerIds { first, count: BLOCK }).await?;
+            *block = first..first + BLOCK;
+        }
+        let id = block.start;
+        block.start += 1;
+        // The state refuses blocks beyond what a signed number holds.
+        Ok(i64::try_from(id).unwrap_or(i64::MAX))
+    }
+}
