@@ -16,6 +16,8 @@ use tidelog_proto::http::admin::{AdminError, MAX_PARTITIONS, TopicConfig, TopicN
 use tidelog_proto::limits::{Limits, LimitsError};
 use tidelog_wal::{Options, OptionsError};
 
+use crate::groups::GroupSettings;
+
 /// Start a node
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct ServeArgs {
@@ -141,6 +143,7 @@ struct File {
     limits: Limits,
     storage: Storage,
     topics: Topics,
+    groups: GroupSettings,
 }
 
 /// `[storage]`.
@@ -215,6 +218,7 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) storage: Storage,
     pub(crate) topics: Topics,
+    pub(crate) groups: GroupSettings,
 }
 
 /// Settings that cannot be used.
@@ -261,6 +265,7 @@ impl Config {
             limits: file.limits,
             storage: file.storage,
             topics: file.topics,
+            groups: file.groups,
         };
         config.check()?;
         Ok(config)
@@ -279,6 +284,9 @@ impl Config {
         within("storage.rings", self.rings().into(), 1, 16)?;
         within("storage.retention_check_ms", self.storage.retention_check_ms, 100, 3_600_000)?;
         within("topics.partitions", self.topics.partitions.into(), 1, MAX_PARTITIONS.into())?;
+        for (key, value, min, max) in self.groups.ranges() {
+            within(key, value, min, max)?;
+        }
         let kafka = match self.kafka {
             Kafka::At(address) => Some(address),
             Kafka::Off => None,

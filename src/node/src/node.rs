@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::budget::Budget;
 use crate::config::Config;
+use crate::groups::Groups;
 use crate::meta::{METADATA_SHARD, Metadata, Retention, Topic};
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
@@ -69,6 +70,7 @@ pub(crate) struct Node {
     /// Where Kafka's clients find this node, once it listens for them.
     pub(crate) advertised: OnceLock<(String, u16)>,
     pub(crate) started: Instant,
+    pub(crate) groups: Groups,
     /// True once the node is stopping.
     pub(crate) stopping: watch::Sender<bool>,
     /// Held while topics are created or deleted.
@@ -87,7 +89,9 @@ impl Node {
         rings: Arc<Rings>,
         metadata: Metadata,
     ) -> Node {
+        let stopping = watch::Sender::new(false);
         Node {
+            groups: Groups::new(&config.groups, &clock, stopping.subscribe()),
             budget: Budget::new(&config.limits),
             config,
             clock,
@@ -99,7 +103,7 @@ impl Node {
             producer_ids: ProducerIds::default(),
             advertised: OnceLock::new(),
             started: Instant::now(),
-            stopping: watch::Sender::new(false),
+            stopping,
             admin: Mutex::new(()),
             shards: RwLock::default(),
             topics: RwLock::default(),

@@ -11,6 +11,7 @@ use tidelog_wal::{OpenError, Options, Recovered, ShardSpec, Status, Store, Store
 use tokio::task::JoinSet;
 
 use crate::config::{Config, ConfigError};
+use crate::groups;
 use crate::meta::{Command, METADATA_SHARD, MetaError, Metadata};
 use crate::node::{Node, Shard};
 use crate::reconcile::{self, ReconcileError};
@@ -82,6 +83,7 @@ pub(crate) async fn open(config: Config) -> Result<Node, StartError> {
     }
     reconcile::reconcile(&node).await?;
     node.route_all();
+    groups::restore(&node).await;
     Ok(node)
 }
 

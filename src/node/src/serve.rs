@@ -20,7 +20,7 @@ use crate::config::{Advertised, Config, Kafka, ServeArgs};
 use crate::listener::Front;
 use crate::node::Node;
 use crate::open::{self, StartError};
-use crate::{listener, retention, ring};
+use crate::{groups, listener, retention, ring};
 
 /// How long requests have to come to their end when the node stops.
 const FINISH: Duration = Duration::from_secs(10);
@@ -68,6 +68,7 @@ async fn live(config: Config) -> Result<bool, StartError> {
     let front = Front::http(&node);
     tokio::spawn(listener::run(Arc::clone(&node), listener, front, alive));
     tokio::spawn(retention::run(Arc::clone(&node)));
+    groups::start(&node);
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),

@@ -167,6 +167,9 @@ impl Node {
             // The topic is gone; what is left of it in a shard goes at the next start.
             tracing::warn!(topic = name, %error, "partitions of a deleted topic could not be deleted yet");
         }
+        if let Err(error) = self.groups.forget_topic(name).await {
+            tracing::warn!(topic = name, %error, "offsets committed in a deleted topic could not be let go of yet");
+        }
         tracing::info!(topic = name, id = topic.id, "topic deleted");
         Ok(description)
     }

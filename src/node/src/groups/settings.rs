@@ -30,6 +30,26 @@ pub(crate) struct GroupSettings {
     pub(crate) snapshot_bytes: u64,
 }
 
+impl GroupSettings {
+    /// Each setting with its name, least and greatest value.
+    pub(crate) fn ranges(&self) -> [(&'static str, u64, u64, u64); 10] {
+        let longest = u64::from(i32::MAX.unsigned_abs());
+        let min_session = u64::from(self.min_session_ms);
+        [
+            ("groups.initial_delay_ms", self.initial_delay_ms.into(), 0, 60_000),
+            ("groups.min_session_ms", min_session, 100, longest),
+            ("groups.max_session_ms", self.max_session_ms.into(), min_session, longest),
+            ("groups.members", self.members as u64, 1, 10_000),
+            ("groups.member_bytes", self.member_bytes as u64, 1_024, 16 * 1024 * 1024),
+            ("groups.group_bytes", self.group_bytes as u64, 1_024, 1024 * 1024 * 1024),
+            ("groups.groups", self.groups as u64, 1, 1_000_000),
+            ("groups.offsets", self.offsets as u64, 1, 100_000_000),
+            ("groups.offset_metadata_bytes", self.offset_metadata_bytes as u64, 0, 32_767),
+            ("groups.snapshot_bytes", self.snapshot_bytes, 1_024, 1024 * 1024 * 1024),
+        ]
+    }
+}
+
 impl Default for GroupSettings {
     fn default() -> GroupSettings {
         GroupSettings {
