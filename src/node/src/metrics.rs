@@ -100,6 +100,7 @@ impl Collector for NodeCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         let node = &self.0;
         encode_process(node, &mut encoder)?;
+        encode_groups(node, &mut encoder)?;
         let wals: Vec<(String, Wal)> =
             node.shards().into_iter().map(|(id, shard)| (id.to_string(), shard.wal.clone())).collect();
         for (name, help, read) in shard_counters() {
@@ -202,16 +203,37 @@ fn encode_process(node: &Node, encoder: &mut DescriptorEncoder) -> Result<(), fm
     ];
     let mut metric = encoder.encode_descriptor("build", "What runs", None, MetricType::Gauge)?;
     ConstGauge::new(1_i64).encode(metric.encode_family(&info)?)?;
+    let (groups, members, offsets) = node.groups.sizes();
     let gauges = [
         ("uptime_seconds", "Seconds since the start", node.started.elapsed().as_secs()),
         ("incarnation", "Process starts of this data directory", node.store.incarnation()),
         ("topics", "Topics", node.topics().len() as u64),
+        ("groups", "Consumer groups with members, or with ids given out", groups as u64),
+        ("group_members", "Members of consumer groups", members as u64),
+        ("group_offsets", "Committed offsets of consumer groups", offsets as u64),
         ("request_memory_bytes", "Bytes that requests hold in memory", node.budget.used()),
         ("resident_bytes", "Resident memory of the process", resident_bytes().unwrap_or(0)),
     ];
     for (name, help, value) in gauges {
         let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(metric)?;
+    }
+    Ok(())
+}
+
+fn encode_groups(node: &Node, encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
+    let counts = &node.groups.counts;
+    for (name, help, value) in [
+        ("group_rebalances", "Generations of consumer groups begun", &counts.rebalances),
+        (
+            "group_members_expired",
+            "Members of consumer groups taken out because they were silent",
+            &counts.expired,
+        ),
+        ("group_commits", "Offsets committed by consumer groups", &counts.commits),
+    ] {
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(value.load(Ordering::Relaxed)).encode(metric)?;
     }
     Ok(())
 }

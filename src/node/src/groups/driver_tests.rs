@@ -9,6 +9,7 @@ use tidelog_proto::http::admin::{CreateTopic, TopicConfig};
 
 use super::*;
 use crate::config::{Config, Io, ServeArgs};
+use crate::groups::journal::OFFSETS_TOPIC;
 use crate::node::Node;
 use crate::open;
 

@@ -19,7 +19,6 @@
 //!
 //! # Limits
 //! Members of a group, bytes of their metadata and assignments, groups of the node: see `settings`.
-#![allow(dead_code, unused_imports, reason = "the handlers come with the next step")]
 
 mod belonging;
 mod coordinator;
@@ -38,9 +37,8 @@ mod timers;
 
 pub(crate) use coordinator::{GroupDescription, Groups, restore, start};
 pub(crate) use error::GroupError;
-pub(crate) use event::{Caller, Join, JoinRefused, Joined, Leaver, Protocol, Sync, Synced};
+pub(crate) use event::{Caller, Join, JoinRefused, Joined, Leaver, Protocol, Sync};
 pub(crate) use group::GroupState;
-pub(crate) use journal::OFFSETS_TOPIC;
 pub(crate) use offsets::{Committed, Place};
 pub(crate) use settings::GroupSettings;
 

@@ -69,6 +69,7 @@ async fn requests(
     replies: mpsc::Sender<Reply>,
 ) -> Result<(), String> {
     let mut input = BytesMut::new();
+    let host = read.peer_addr().map(|peer| format!("/{}", peer.ip())).unwrap_or_default();
     loop {
         let mut share = node.budget.share();
         let frame = tokio::select! {
@@ -93,13 +94,26 @@ async fn requests(
         };
         node.metrics.kafka_request(header.api, frame.len());
         let answer = tokio::select! {
-            answer = dispatch::begin(node, &header, request, frame) => answer?,
+            answer = dispatch::begin(node, &header, request, frame, &host) => answer?,
+            () = hung_up(&mut read), if waits_for_others(header.api) => return Ok(()),
             // Whoever waits for records or for other members of its group asks again elsewhere.
             () = node.until_stopping() => return Ok(()),
         };
         if replies.send(Reply { header, answer, share }).await.is_err() {
             return Ok(());
         }
+    }
+}
+
+/// Whether a request waits for other clients, so that it matters whether its own is still there.
+fn waits_for_others(api: ApiKey) -> bool {
+    matches!(api, ApiKey::JoinGroup | ApiKey::SyncGroup)
+}
+
+/// Ends when the client closes; what it sends meanwhile stays where it is.
+async fn hung_up(read: &mut OwnedReadHalf) {
+    if matches!(read.peek(&mut [0]).await, Ok(1..)) {
+        std::future::pending::<()>().await;
     }
 }
 

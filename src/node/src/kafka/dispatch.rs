@@ -7,7 +7,9 @@ use bytes::BytesMut;
 use tidelog_proto::kafka::api_versions::ApiVersionsResponse;
 use tidelog_proto::kafka::{Request, RequestHeader, Response};
 
-use super::{admin, configs, epochs, fetch, list_offsets, metadata, produce, producer_ids};
+use super::{
+    admin, configs, epochs, fetch, groups_api, list_offsets, metadata, offsets_api, produce, producer_ids,
+};
 use crate::node::Node;
 
 type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -21,7 +23,8 @@ pub(super) enum Answer {
     Never(Later<Result<(), String>>),
 }
 
-/// Carries a request out; a produce request is only begun. `frame` is what the request was decoded from.
+/// Carries a request out; a produce request is only begun. `frame` is what the request was decoded from, `host` who
+/// sent it.
 ///
 /// # Errors
 /// Why the connection ends.
@@ -30,6 +33,7 @@ pub(super) async fn begin(
     header: &RequestHeader,
     request: Request,
     frame: BytesMut,
+    host: &str,
 ) -> Result<Answer, String> {
     let response: Response = match request {
         Request::ApiVersions(_) => ApiVersionsResponse::all(0).into(),
@@ -45,7 +49,21 @@ pub(super) async fn begin(
         Request::CreatePartitions(request) => admin::create_partitions(node, request).await.into(),
         Request::DeleteRecords(request) => admin::delete_records(node, request).await.into(),
         Request::DescribeConfigs(request) => configs::describe(node, &request).into(),
-        _ => return Err(format!("{} is not there yet", header.api.name())),
+        Request::FindCoordinator(request) => {
+            groups_api::find_coordinator(node, header.version, request).into()
+        }
+        Request::JoinGroup(request) => {
+            let client = header.client_id.as_deref().unwrap_or_default();
+            groups_api::join(node, header.version, client, host, request).await.into()
+        }
+        Request::SyncGroup(request) => groups_api::sync(node, request).await.into(),
+        Request::Heartbeat(request) => groups_api::heartbeat(node, request).await.into(),
+        Request::LeaveGroup(request) => groups_api::leave(node, header.version, request).await.into(),
+        Request::ListGroups(request) => groups_api::list(node, &request).into(),
+        Request::DescribeGroups(request) => groups_api::describe(node, request).into(),
+        Request::DeleteGroups(request) => groups_api::delete(node, request).await.into(),
+        Request::OffsetCommit(request) => offsets_api::commit(node, request).await.into(),
+        Request::OffsetFetch(request) => offsets_api::fetch(node, header.version, request).into(),
     };
     Ok(Answer::Now(response))
 }
