@@ -15,13 +15,16 @@ use tidelog_proto::http::admin::{CreateTopic, TopicDescription, TopicList, Trim,
 use tidelog_proto::http::answers::ProduceAnswer;
 use tidelog_proto::http::body::{JSON, RAW_BATCH};
 use tidelog_proto::http::error::ErrorCode;
+use tidelog_proto::http::groups::{GroupDescription, GroupList, SetOffsets};
 use tidelog_proto::http::read_query::ReadQuery;
 use tidelog_proto::offset_spec::OffsetSpec;
 
 use crate::address::{Address, encode};
 use crate::chunk::From;
 use crate::transport::{Ask, Transport};
-use crate::{Chunk, Consumer, ConsumerOptions, Error, Options, Producer, ProducerOptions};
+use crate::{
+    Chunk, Consumer, ConsumerOptions, Error, GroupConsumer, GroupOptions, Options, Producer, ProducerOptions,
+};
 
 /// A handle to one server; clones share its connections.
 #[derive(Debug, Clone)]
@@ -183,6 +186,66 @@ impl Client {
         Consumer::new(self.clone(), &description, partitions, options)
     }
 
+    /// Reads a topic as a member of a consumer group, which shares the partitions out among its members.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::NoKafka`] when the server has no port for Kafka's protocol, by which groups work.
+    pub async fn group_consumer(
+        &self,
+        group: &str,
+        topic: &str,
+        options: GroupOptions,
+    ) -> Result<GroupConsumer, Error> {
+        self.describe_topic(topic).await?;
+        let ask = Ask::new(Method::GET, "/v1/status".to_owned());
+        let status: Status = self.decode("its status", self.transport.repeatable(&ask).await?)?;
+        let kafka =
+            status.kafka.ok_or_else(|| Error::NoKafka { server: self.transport.server().to_owned() })?;
+        Ok(GroupConsumer::new(self.clone(), kafka, group, topic, options))
+    }
+
+    /// All consumer groups, by name.
+    ///
+    /// # Errors
+    /// Any [`Error`] of the transport.
+    pub async fn list_groups(&self) -> Result<GroupList, Error> {
+        let ask = Ask::new(Method::GET, "/v1/groups".to_owned());
+        self.decode("listing groups", self.transport.repeatable(&ask).await?)
+    }
+
+    /// One group with its members and offsets.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn describe_group(&self, group: &str) -> Result<GroupDescription, Error> {
+        let ask = Ask::new(Method::GET, group_path(group));
+        self.decode("describing a group", self.transport.repeatable(&ask).await?)
+    }
+
+    /// Moves a group without members; a group that does not exist is made by it.
+    ///
+    /// # Errors
+    /// [`Error::Status`] with `GroupNotEmpty` or `OffsetOutOfRange`; then nothing was moved.
+    pub async fn set_group_offsets(&self, group: &str, offsets: &SetOffsets) -> Result<(), Error> {
+        let path = format!("{}/offsets", group_path(group));
+        let ask = Ask::new(Method::POST, path).body(JSON, json(offsets));
+        self.transport.repeatable(&ask).await.map(|_| ())
+    }
+
+    /// Deletes a group without members, with its offsets.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Status`] with `GroupNotEmpty`.
+    pub async fn delete_group(&self, group: &str) -> Result<(), Error> {
+        let ask = Ask::new(Method::DELETE, group_path(group));
+        self.transport.unrepeatable(&ask).await.map(|_| ())
+    }
+
+    /// How long passing failures are tried again.
+    pub(crate) fn retry_for(&self) -> Duration {
+        self.transport.retry_for()
+    }
+
     fn decode<T: DeserializeOwned>(&self, what: &str, body: Bytes) -> Result<T, Error> {
         serde_json::from_slice(&body).map_err(|cause| self.transport.not_understood(what, cause))
     }
@@ -191,6 +254,17 @@ impl Client {
     pub(crate) fn not_understood(&self, what: &str, cause: impl ToString) -> Error {
         self.transport.not_understood(what, cause)
     }
+}
+
+/// What is needed of the server's status.
+#[derive(Debug, serde::Deserialize)]
+struct Status {
+    /// HOST:PORT; absent when that port is off.
+    kafka: Option<String>,
+}
+
+fn group_path(group: &str) -> String {
+    format!("/v1/groups/{}", encode(group))
 }
 
 fn topic_path(topic: &str) -> String {

@@ -78,28 +78,28 @@ impl Consumer {
         wanted: &[u32],
         options: ConsumerOptions,
     ) -> Result<Consumer, Error> {
-        let mut waiting = VecDeque::new();
-        for description in select(topic, wanted)? {
-            let lane = Lane::new(&description, &options);
-            if !lane.is_done() {
-                waiting.push_back(lane);
-            }
-        }
+        let partitions = select(topic, wanted)?.into_iter();
+        let from = options.from;
+        let starts = partitions.map(|description| (description, from));
+        Ok(Consumer::starting(client, &topic.name, starts, options))
+    }
+
+    /// Each partition from a place of its own; where the options say to begin does not count.
+    pub(crate) fn starting(
+        client: Client,
+        topic: &str,
+        partitions: impl Iterator<Item = (PartitionDescription, OffsetSpec)>,
+        options: ConsumerOptions,
+    ) -> Consumer {
+        let lanes = partitions.map(|(description, from)| Lane::new(&description, from, options.until_end));
+        let waiting: VecDeque<Lane> = lanes.filter(|lane| !lane.is_done()).collect();
         let width = if options.until_end { 1 } else { MAX_READS };
         let wait = match options.until_end {
             true => Duration::ZERO,
             false if waiting.len() > MAX_READS => options.wait.min(SHORT_WAIT),
             false => options.wait,
         };
-        Ok(Consumer {
-            client,
-            topic: topic.name.clone(),
-            options,
-            wait,
-            width,
-            waiting,
-            reads: JoinSet::new(),
-        })
+        Consumer { client, topic: topic.to_owned(), options, wait, width, waiting, reads: JoinSet::new() }
     }
 
     /// What the next read brought, never an empty chunk; `None` when every partition is read to its end. Cancel safe.
@@ -158,13 +158,13 @@ impl Consumer {
 }
 
 impl Lane {
-    fn new(partition: &PartitionDescription, options: &ConsumerOptions) -> Lane {
+    fn new(partition: &PartitionDescription, from: OffsetSpec, until_end: bool) -> Lane {
         let (start, end) = (partition.start_offset, partition.committed_offset);
-        let from = match options.from {
+        let from = match from {
             OffsetSpec::Timestamp(ms) => From::Timestamp(ms),
             other => From::Offset(other.resolve(start, end).unwrap_or(start)),
         };
-        let until = if options.until_end { end } else { u64::MAX };
+        let until = if until_end { end } else { u64::MAX };
         Lane { partition: partition.partition, from, until }
     }
 

@@ -95,6 +95,24 @@ pub enum Error {
         /// How many there are.
         partitions: usize,
     },
+    /// The server has no port for Kafka's protocol.
+    #[error(
+        "the server at {server} was started with `--kafka off`, and consumer groups work through that port"
+    )]
+    NoKafka {
+        /// HOST:PORT of its HTTP port.
+        server: String,
+    },
+    /// The coordinator refuses what a member of a consumer group asks.
+    #[error("consumer group `{group}`: {why}")]
+    Group {
+        /// Name of the group.
+        group: String,
+        /// The code of Kafka's protocol.
+        code: i16,
+        /// What it means here, and what to do.
+        why: String,
+    },
     /// The producer stopped at an earlier failure and sends nothing more.
     #[error("not sent, because an earlier batch failed")]
     Stopped,
@@ -123,6 +141,8 @@ impl Error {
     pub(crate) const fn is_passing(&self) -> bool {
         self.is_unstarted()
             || matches!(self, Error::Broken { .. } | Error::Status { status: 429 | 502 | 503 | 504, .. })
+            // The coordinator is loading or not available.
+            || matches!(self, Error::Group { code: 14 | 15, .. })
     }
 }
 

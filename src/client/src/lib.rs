@@ -1,6 +1,6 @@
 //! # Purpose
 //! The native client: topic administration, a [`Producer`] and a [`Consumer`] over HTTP/1.1 with connections kept
-//! alive. Records travel as batches of our own, so that what is compressed once stays so down to the disk.
+//! alive, and a [`GroupConsumer`] that shares a topic with others. Records travel as batches of our own, so that what is compressed once stays so down to the disk.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), tidelog_client::Error> {
@@ -32,6 +32,7 @@ mod consumer;
 mod error;
 #[cfg(test)]
 mod fake_topic;
+mod group;
 mod options;
 mod producer;
 #[cfg(test)]
@@ -42,5 +43,6 @@ pub use chunk::Chunk;
 pub use client::Client;
 pub use consumer::{Consumer, ConsumerOptions};
 pub use error::Error;
+pub use group::{GroupConsumer, GroupOptions};
 pub use options::Options;
 pub use producer::{Delivery, Producer, ProducerOptions};

@@ -77,6 +77,11 @@ impl Transport {
         self.address.as_str()
     }
 
+    /// How long a request is tried again.
+    pub(crate) fn retry_for(&self) -> Duration {
+        self.options.retry_for
+    }
+
     /// For requests that change nothing, or that do no harm when they arrive twice.
     pub(crate) async fn repeatable(&self, ask: &Ask) -> Result<Bytes, Error> {
         self.with_retries(ask, Error::is_passing).await

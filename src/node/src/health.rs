@@ -41,6 +41,8 @@ pub(crate) struct NodeStatus {
     backend: String,
     backend_fallback_reason: Option<String>,
     insecure_listen: bool,
+    /// HOST:PORT that Kafka's clients are sent to; none when that port is off.
+    kafka: Option<String>,
     cluster: String,
     store: String,
     node: u64,
@@ -86,6 +88,7 @@ pub(crate) fn status(node: &Node) -> NodeStatus {
         backend: node.backend.kind.to_string(),
         backend_fallback_reason: node.backend.reason.clone(),
         insecure_listen: node.config.insecure_listen,
+        kafka: node.kafka_advertised(),
         cluster: hex(&node.store.cluster()),
         store: hex(&node.store.store_id()),
         node: node.store.node(),

@@ -164,6 +164,12 @@ impl Node {
         self.advertised.get().map_or((String::new(), -1), |(host, port)| (host.clone(), (*port).into()))
     }
 
+    /// The same as HOST:PORT; `None` when there is no port for them.
+    pub(crate) fn kafka_advertised(&self) -> Option<String> {
+        let (host, port) = self.advertised.get()?;
+        Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
+    }
+
     /// All topics, by name.
     pub(crate) fn topics(&self) -> Vec<Arc<LiveTopic>> {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);

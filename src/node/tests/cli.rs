@@ -5,6 +5,8 @@
 mod admin;
 #[path = "cli/consume.rs"]
 mod consume;
+#[path = "cli/group.rs"]
+mod group;
 #[path = "cli/harness.rs"]
 mod harness;
 #[path = "cli/produce.rs"]

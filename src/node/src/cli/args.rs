@@ -19,6 +19,8 @@ pub(crate) enum ClientCommand {
     Produce(ProduceArgs),
     /// Read records and write them to standard output
     Consume(ConsumeArgs),
+    /// List, describe, move and delete consumer groups
+    Group(GroupArgs),
     /// Print the completion script for a shell
     Completions(CompletionsArgs),
     /// Write the man pages into a directory
@@ -196,8 +198,12 @@ pub(crate) struct ConsumeArgs {
     /// The partition; may be repeated [default: all partitions]
     #[arg(short, long = "partition", value_name = "PARTITION")]
     pub(crate) partitions: Vec<u32>,
+    /// Read as a member of this consumer group: partitions are shared out among its members, and it goes on where
+    /// the group has stopped
+    #[arg(short, long, value_name = "GROUP", conflicts_with = "partitions")]
+    pub(crate) group: Option<String>,
     /// Where to begin in each partition: beginning, end, N, -N (the N newest) or @MS (first record from this
-    /// timestamp on)
+    /// timestamp on). With --group only where the group has read nothing yet
     #[arg(short, value_name = "OFFSET", default_value = "beginning", allow_hyphen_values = true)]
     pub(crate) offset: OffsetSpec,
     /// Exit at the end of the records that are there at the start, instead of waiting for more
@@ -231,6 +237,69 @@ FORMAT is text with
   %% a percent sign; \\n, \\t, \\r, \\0, \\\\ and \\xHH are understood
 Keys, values and headers are written as they are, byte by byte; on a terminal \
 they are shown with control characters and backslashes escaped.";
+
+#[derive(Debug, Args)]
+pub(crate) struct GroupArgs {
+    #[command(subcommand)]
+    pub(crate) command: GroupCommand,
+}
+
+/// What can be done with consumer groups.
+#[derive(Debug, Subcommand)]
+pub(crate) enum GroupCommand {
+    /// List all consumer groups
+    List(ListArgs),
+    /// Show a group's members, offsets and lag
+    Describe(DescribeGroupArgs),
+    /// Let a group without members go on from other offsets
+    ResetOffsets(ResetOffsetsArgs),
+    /// Delete a group without members, with its offsets
+    Delete(DeleteGroupArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DescribeGroupArgs {
+    /// Name of the group
+    #[arg(value_name = "GROUP")]
+    pub(crate) group: String,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// How to print the description
+    #[arg(long, value_name = "FORM", default_value = "table")]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResetOffsetsArgs {
+    /// Name of the group; one that does not exist is made
+    #[arg(value_name = "GROUP")]
+    pub(crate) group: String,
+    /// Name of the topic
+    #[arg(short, long, value_name = "TOPIC")]
+    pub(crate) topic: String,
+    /// The next offset to read: beginning, end, N, -N (the N newest) or @MS (first record from this timestamp on)
+    #[arg(short, value_name = "OFFSET", allow_hyphen_values = true)]
+    pub(crate) offset: OffsetSpec,
+    /// The partition; may be repeated [default: all partitions]
+    #[arg(short, long = "partition", value_name = "PARTITION")]
+    pub(crate) partitions: Vec<u32>,
+    /// Only say what would change
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeleteGroupArgs {
+    /// Name of the group
+    #[arg(value_name = "GROUP")]
+    pub(crate) group: String,
+    #[command(flatten)]
+    pub(crate) guard: GuardArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {

@@ -1,8 +1,9 @@
-//! `tidelog consume`: records to standard output.
+//! `tidelog consume`: records to standard output, alone or as a member of a consumer group.
 
 use std::ops::ControlFlow;
 
-use tidelog_client::{Chunk, Consumer, ConsumerOptions};
+use tidelog_client::{Chunk, Client, Consumer, ConsumerOptions, Error, GroupConsumer, GroupOptions};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::ConsumeArgs;
 use super::exit::{Failure, end_on_interrupt};
@@ -14,21 +15,59 @@ const PIECE: usize = 64 * 1024;
 
 /// Reads records and writes them to stdout.
 pub(crate) async fn consume(args: ConsumeArgs) -> Result<(), Failure> {
-    end_on_interrupt();
     let client = args.server.connect().await?;
+    match &args.group {
+        Some(group) => in_group(&args, &client, group).await,
+        None => alone(&args, &client).await,
+    }
+}
+
+async fn alone(args: &ConsumeArgs, client: &Client) -> Result<(), Failure> {
+    end_on_interrupt();
     let options = ConsumerOptions { from: args.offset, until_end: args.exit, ..ConsumerOptions::default() };
     let mut consumer = client.consumer(&args.topic, &args.partitions, options).await?;
-    let mut out = Out {
-        writer: RecordWriter::new(&args.topic, args.format, args.output),
-        left: args.count.unwrap_or(u64::MAX),
-        bytes: Vec::with_capacity(2 * PIECE),
+    Out::new(args).all(&mut consumer).await
+}
+
+/// Whatever ends it, what was written is committed and the others take over at once.
+async fn in_group(args: &ConsumeArgs, client: &Client, group: &str) -> Result<(), Failure> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let options = GroupOptions { from: args.offset, until_end: args.exit, ..GroupOptions::default() };
+    let mut consumer = client.group_consumer(group, &args.topic, options).await?;
+    let mut out = Out::new(args);
+    let result = tokio::select! {
+        result = out.all(&mut consumer) => result,
+        _ = interrupt.recv() => Err(Failure::Interrupted(None)),
+        _ = terminate.recv() => Err(Failure::Interrupted(None)),
     };
-    out.writer.begin(&mut out.bytes);
-    out.write()?;
-    let result = out.run(&mut consumer).await;
-    // What came before an error is as good as the rest.
-    out.write()?;
-    result
+    let closed = consumer.close().await;
+    result.and(closed.map_err(Failure::from))
+}
+
+/// Where records come from.
+trait Source {
+    async fn next(&mut self) -> Result<Option<Chunk>, Error>;
+
+    /// All records of a partition up to `next_offset` are on stdout.
+    fn done(&mut self, partition: u32, next_offset: u64);
+}
+
+impl Source for Consumer {
+    async fn next(&mut self) -> Result<Option<Chunk>, Error> {
+        Consumer::next(self).await
+    }
+
+    fn done(&mut self, _: u32, _: u64) {}
+}
+
+impl Source for GroupConsumer {
+    async fn next(&mut self) -> Result<Option<Chunk>, Error> {
+        GroupConsumer::next(self).await
+    }
+
+    fn done(&mut self, partition: u32, next_offset: u64) {
+        GroupConsumer::done(self, partition, next_offset);
+    }
 }
 
 /// What is on its way to stdout.
@@ -40,18 +79,37 @@ struct Out {
 }
 
 impl Out {
-    async fn run(&mut self, consumer: &mut Consumer) -> Result<(), Failure> {
+    fn new(args: &ConsumeArgs) -> Out {
+        Out {
+            writer: RecordWriter::new(&args.topic, args.format.clone(), args.output),
+            left: args.count.unwrap_or(u64::MAX),
+            bytes: Vec::with_capacity(2 * PIECE),
+        }
+    }
+
+    async fn all(&mut self, source: &mut impl Source) -> Result<(), Failure> {
+        self.writer.begin(&mut self.bytes);
+        self.write()?;
+        let result = self.run(source).await;
+        // What came before an error is as good as the rest.
+        self.write()?;
+        result
+    }
+
+    async fn run(&mut self, source: &mut impl Source) -> Result<(), Failure> {
         let mut scratch = Vec::new();
         while self.left > 0 {
-            let Some(chunk) = consumer.next().await? else { return Ok(()) };
-            self.chunk(&chunk, &mut scratch)?;
+            let Some(chunk) = source.next().await? else { return Ok(()) };
+            let next_offset = self.chunk(&chunk, &mut scratch)?;
             self.write()?;
+            source.done(chunk.partition(), next_offset);
         }
         Ok(())
     }
 
-    fn chunk(&mut self, chunk: &Chunk, scratch: &mut Vec<u8>) -> Result<(), Failure> {
-        let written = chunk.for_each(scratch, |offset, record| {
+    /// Answers the offset behind the last record that was wanted.
+    fn chunk(&mut self, chunk: &Chunk, scratch: &mut Vec<u8>) -> Result<u64, Failure> {
+        let stopped = chunk.for_each(scratch, |offset, record| {
             self.writer.write(&mut self.bytes, chunk.partition(), offset, record);
             self.left -= 1;
             if self.bytes.len() >= PIECE
@@ -59,9 +117,9 @@ impl Out {
             {
                 return ControlFlow::Break(Err(failure));
             }
-            if self.left == 0 { ControlFlow::Break(Ok(())) } else { ControlFlow::Continue(()) }
+            if self.left == 0 { ControlFlow::Break(Ok(offset + 1)) } else { ControlFlow::Continue(()) }
         })?;
-        written.break_value().unwrap_or(Ok(()))
+        stopped.break_value().unwrap_or(Ok(chunk.next_offset()))
     }
 
     fn write(&mut self) -> Result<(), Failure> {

@@ -1,5 +1,5 @@
 //! # Purpose
-//! The client side of the binary: `tidelog topic|produce|consume|completions|man`.
+//! The client side of the binary: `tidelog topic|produce|consume|group|completions|man`.
 //!
 //! `main` flattens [`ClientCommand`] into its own subcommands and hands what was parsed to [`run`]:
 //!
@@ -19,6 +19,7 @@ mod completions;
 mod confirm;
 mod consume;
 mod exit;
+mod group;
 mod input;
 mod output;
 mod produce;
@@ -39,6 +40,7 @@ pub(crate) fn run(command: ClientCommand, root: clap::Command) -> ExitCode {
         ClientCommand::Man(args) => completions::man(&args, root),
         ClientCommand::Topic(args) => on_runtime(admin::topic(args.command)),
         ClientCommand::Produce(args) => on_runtime(produce::produce(args)),
+        ClientCommand::Group(args) => on_runtime(group::group(args.command)),
         ClientCommand::Consume(args) => on_runtime(consume::consume(args)),
     };
     exit::code(result)

@@ -45,7 +45,7 @@ pub(crate) async fn trim(args: TrimArgs) -> Result<(), Failure> {
 }
 
 /// The partitions asked for, each once; none asked for means all.
-fn selected(topic: &TopicDescription, wanted: &[u32]) -> Result<Vec<PartitionDescription>, Error> {
+pub(super) fn selected(topic: &TopicDescription, wanted: &[u32]) -> Result<Vec<PartitionDescription>, Error> {
     let known = |wanted: &u32| topic.partitions.iter().any(|known| known.partition == *wanted);
     if let Some(&partition) = wanted.iter().find(|wanted| !known(wanted)) {
         let partitions = topic.partitions.len();

@@ -4,6 +4,7 @@
 mod admin;
 mod answer;
 mod body;
+mod groups;
 mod opentsdb;
 mod records;
 mod status;
@@ -31,6 +32,9 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
         .route("/v1/topics/{topic}/records", post(records::produce))
         .route("/v1/topics/{topic}/partitions/{partition}/records", get(records::read))
         .route("/v1/topics/{topic}/partitions/{partition}/trim", post(admin::trim))
+        .route("/v1/groups", get(groups::list))
+        .route("/v1/groups/{group}", get(groups::describe).delete(groups::delete))
+        .route("/v1/groups/{group}/offsets", post(groups::set_offsets))
         .route("/v1/status", get(status::status))
         .route("/metrics", get(status::metrics))
         .route("/healthz", get(status::healthz))

@@ -1,6 +1,7 @@
 //! A real server on a port of its own, and the real command line against it.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -15,31 +16,23 @@ const SETTINGS: &str = "[storage]\nshards = 1\nsegment_bytes = 4194304\n";
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: String,
-    _dir: TempDir,
+    kafka: String,
+    dir: TempDir,
 }
 
 impl Server {
     /// One for this test alone.
     pub(crate) fn start() -> Server {
         let dir = TempDir::new().unwrap();
-        let settings = dir.path().join("tidelog.toml");
-        std::fs::write(&settings, SETTINGS).unwrap();
-        let mut child = Command::new(TIDELOG)
-            .args(["serve", "--http", "127.0.0.1:0", "--kafka", "off", "--data"])
-            .arg(dir.path().join("data"))
-            .arg("--config")
-            .arg(settings)
-            .env("TIDELOG_TRACE", "warn")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on http://").expect(&line).to_owned();
-        // Nothing more is expected there, but a full pipe must not stop the server.
-        std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
-        Server { child, address, _dir: dir }
+        std::fs::write(dir.path().join("tidelog.toml"), SETTINGS).unwrap();
+        let (child, address, kafka) = spawn(dir.path(), "127.0.0.1:0", "127.0.0.1:0");
+        Server { child, address, kafka, dir }
+    }
+
+    /// kill -9, and the same again at the same addresses.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        self.child = spawn(self.dir.path(), &self.address, &self.kafka).0;
     }
 
     /// The one that all tests running now have in common; each uses topics of its own.
@@ -97,6 +90,29 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Starts a server and waits until it listens; answers its addresses.
+fn spawn(dir: &Path, http: &str, kafka: &str) -> (Child, String, String) {
+    let mut child = Command::new(TIDELOG)
+        .args(["serve", "--http", http, "--kafka", kafka, "--data"])
+        .arg(dir.join("data"))
+        .arg("--config")
+        .arg(dir.join("tidelog.toml"))
+        .env("TIDELOG_TRACE", "warn")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut address = |protocol: &str| {
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        line.trim().strip_prefix(&format!("listening on {protocol}://")).expect(&line).to_owned()
+    };
+    let (http, kafka) = (address("http"), address("kafka"));
+    // Nothing more is expected there, but a full pipe must not stop the server.
+    std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+    (child, http, kafka)
 }
 
 /// A command that has ended.

@@ -170,7 +170,8 @@ impl Trim {
     }
 }
 
-fn from_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, AdminError> {
+/// Decodes a body that is JSON.
+pub(super) fn from_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, AdminError> {
     serde_json::from_slice(body).map_err(|error| AdminError::Json(crate::shown::message(&error.to_string())))
 }
 

@@ -49,12 +49,16 @@ codes! {
     UnknownTopic = "unknown_topic", 404;
     /// The topic has no such partition.
     UnknownPartition = "unknown_partition", 404;
+    /// No such consumer group.
+    UnknownGroup = "unknown_group", 404;
     /// No such path.
     NotFound = "not_found", 404;
     /// The path takes another method.
     MethodNotAllowed = "method_not_allowed", 405;
     /// A topic of this name exists.
     TopicExists = "topic_exists", 409;
+    /// The group has members, so that they say how far it has come.
+    GroupNotEmpty = "group_not_empty", 409;
     /// Request, record or batch over a limit.
     TooLarge = "too_large", 413;
     /// A content type or encoding that is not understood.

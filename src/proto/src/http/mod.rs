@@ -1,10 +1,12 @@
 //! The native HTTP interface: record bodies and answers ([`records`], [`answers`]), parameters ([`query`],
-//! [`read_query`]), body encodings ([`body`]), topic administration ([`admin`]) and errors ([`error`]).
+//! [`read_query`]), body encodings ([`body`]), topic
+//! administration ([`admin`]), consumer groups ([`groups`]) and errors ([`error`]).
 
 pub mod admin;
 pub mod answers;
 pub mod body;
 pub mod error;
+pub mod groups;
 mod header_json;
 pub mod query;
 pub mod read_query;

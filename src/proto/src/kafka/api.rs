@@ -116,6 +116,11 @@ macro_rules! apis {
             }
         }
 
+        $(impl super::ask::Ask for $request {
+            type Answer = $response;
+            const API: ApiKey = ApiKey::$name;
+        })*
+
         $(impl From<$response> for Response {
             fn from(body: $response) -> Response {
                 Response::$name(body)

@@ -4,6 +4,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`api`] | the table of APIs and versions; a request and a response as a whole |
+//! | [`ask`] | the client's side: a request written, its response read |
 //! | [`wire`] | primitive types, bounded reading, writing without copying batches |
 //! | [`field`] | what can be a field, and the form in which messages are declared |
 //! | [`error_code`] | the codes that clients decide by |
@@ -15,6 +16,7 @@
 //! takes them as they are stored.
 
 pub mod api;
+pub mod ask;
 #[cfg(test)]
 pub(crate) mod differential;
 pub mod error_code;
