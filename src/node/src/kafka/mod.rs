@@ -20,3 +20,6 @@ mod producer_ids;
 mod rope;
 
 pub(crate) use connection::serve;
+
+#[cfg(test)]
+mod hostile_tests;

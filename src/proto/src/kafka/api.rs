@@ -74,7 +74,6 @@ macro_rules! apis {
                 match api { $(ApiKey::$name => Field::read(reader, layout).map(Request::$name),)* }
             }
 
-            #[cfg(test)]
             pub(super) fn write(&self, writer: &mut Writer, layout: Layout) {
                 match self { $(Request::$name(body) => body.write(writer, layout),)* }
             }
@@ -100,7 +99,6 @@ macro_rules! apis {
                 match self { $(Response::$name(body) => body.write(writer, layout),)* }
             }
 
-            #[cfg(test)]
             pub(super) fn read(api: ApiKey, reader: &mut Reader<'_>, layout: Layout) -> Result<Response, WireError> {
                 match api { $(ApiKey::$name => Field::read(reader, layout).map(Response::$name),)* }
             }

@@ -20,7 +20,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    fn new(layout: Layout, nulls: bool) -> Source {
+    pub(crate) fn new(layout: Layout, nulls: bool) -> Source {
         Source { layout, nulls, random: TestRng::deterministic_rng(RngAlgorithm::ChaCha) }
     }
 

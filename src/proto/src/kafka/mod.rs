@@ -8,6 +8,7 @@
 //! | [`wire`] | primitive types, bounded reading, writing without copying batches |
 //! | [`field`] | what can be a field, and the form in which messages are declared |
 //! | [`error_code`] | the codes that clients decide by |
+//! | [`fuzz`] | bodies of the fuzz targets |
 //! | the others | one API each, as tables of fields and versions |
 //!
 //! # Invariants
@@ -21,6 +22,7 @@ pub mod ask;
 pub(crate) mod differential;
 pub mod error_code;
 pub mod field;
+pub mod fuzz;
 pub mod wire;
 
 pub mod api_versions;
