@@ -29,6 +29,7 @@ pub mod opening;
 pub mod record_format;
 pub mod scan;
 pub mod superblock;
+pub mod time_text;
 pub mod trailer;
 pub mod verdict;
 pub mod walk;

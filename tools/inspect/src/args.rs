@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Dump(DumpArgs),
     /// Count what is there.
     Stat(Common),
+    /// Say who owns each byte of a file, and what it is worth.
+    Explain(ExplainArgs),
 }
 
 /// What all commands take.
@@ -48,6 +50,18 @@ pub(crate) enum Output {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Show the structures around this byte, field by field; decimal, or hexadecimal with 0x.
+    #[arg(long, value_name = "BYTE", value_parser = position)]
+    pub(crate) at: Option<u64>,
+    /// Show every field of the file.
+    #[arg(long, conflicts_with = "at")]
+    pub(crate) fields: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DumpArgs {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -64,6 +78,13 @@ pub(crate) struct DumpArgs {
     /// Only these offsets: A..B (B excluded), A.., ..B, or one offset.
     #[arg(long, value_name = "A..B", value_parser = offsets)]
     pub(crate) offset: Option<Range<u64>>,
+}
+
+fn position(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix("0x").map(|digits| u64::from_str_radix(digits, 16));
+    digits
+        .unwrap_or_else(|| text.parse())
+        .map_err(|_| "write a number, or 0x and hexadecimal digits".to_owned())
 }
 
 fn format(text: &str) -> Result<RecordFormat, String> {

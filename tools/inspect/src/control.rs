@@ -8,7 +8,12 @@ use crate::output::hex;
 
 /// A word for the kind, also used in JSON.
 pub(crate) fn kind(entry: &Entry<'_>) -> &'static str {
-    match entry.kind() {
+    kind_name(entry.row.kind)
+}
+
+/// A word for the kind with this number.
+pub(crate) fn kind_name(number: u8) -> &'static str {
+    match EntryKind::from_number(number) {
         Some(EntryKind::Batch) => "batch",
         Some(EntryKind::Opening) => "opening",
         Some(EntryKind::PartitionCreated) => "partition-created",
@@ -74,7 +79,18 @@ fn text(body: &[u8], max: usize) -> String {
     }
 }
 
-/// The same for a table: escaped.
+/// Bytes as text if they are text up to a character that is cut, else as hexadecimal digits.
+pub(crate) fn text_of(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => {
+            String::from_utf8_lossy(&bytes[..error.valid_up_to()]).into_owned()
+        }
+        Err(_) => hex(bytes),
+    }
+}
+
+/// What the entry says, for a table: escaped.
 pub(crate) fn shown(entry: &Entry<'_>, max: usize) -> String {
     escaped(says(entry, max).as_bytes())
 }

@@ -12,6 +12,10 @@ pub(crate) enum InspectError {
     NotFound(PathBuf),
     #[error("{} holds nothing of Tidelog; give a data directory, a folder of its `shards`, or a .seg file", .0.display())]
     Nothing(PathBuf),
+    #[error("{} is not a file; give a segment, a superblock or a file with one batch", .0.display())]
+    NotAFile(PathBuf),
+    #[error("byte {at} lies behind the file's end, which is at {len}")]
+    Behind { at: u64, len: u64 },
     #[error("{} can't be listed: {cause}", path.display())]
     List { path: PathBuf, cause: io::Error },
     #[error(transparent)]
@@ -36,7 +40,7 @@ impl InspectError {
 
     /// Whether the thing asked for is not there.
     pub(crate) fn is_not_found(&self) -> bool {
-        matches!(self, InspectError::NotFound(_) | InspectError::Nothing(_))
+        matches!(self, InspectError::NotFound(_) | InspectError::Nothing(_) | InspectError::Behind { .. })
     }
 }
 

@@ -23,6 +23,7 @@ mod dump;
 mod dump_records;
 mod dump_rows;
 mod error;
+mod explain;
 mod finding;
 mod identity;
 mod names;
@@ -83,6 +84,7 @@ fn run(command: &Command) -> Result<Status, InspectError> {
             print::stat(&mut screen, common.output, &report)?;
             report.status
         }
+        Command::Explain(args) => explain::explain(&mut screen, args)?,
     };
     screen.out.flush()?;
     Ok(status)

@@ -8,6 +8,7 @@ mod support;
 mod chain;
 mod damage;
 mod dump;
+mod explain;
 mod place;
 mod running;
 mod stat;
