@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use crate::{manifest, root};
 
-const ALL: &[&str] = &["format", "io", "wal", "proto", "client", "inspect"];
+const ALL: &[&str] = &["format", "io", "wal", "replica", "proto", "client", "inspect"];
 
 /// Folder, and what it may depend on. A crate that is not listed here has no place in the house yet.
-const MAY_KNOW: [(&str, &[&str]); 8] = [
+const MAY_KNOW: [(&str, &[&str]); 9] = [
     ("format", &[]),
     ("src/io", &[]),
     ("src/wal", &["format", "io"]),
+    ("src/replica", &["format"]),
     ("src/proto", &["format"]),
     ("src/client", &["format", "proto", "io"]),
     ("src/node", ALL),

@@ -1,0 +1,103 @@
+//! A holder learns from the metadata what has ended, and what nobody wants any more.
+
+use crate::follower::tail::Tail;
+use crate::follower::{Effect, Follower, View};
+use crate::message::Grade;
+use crate::planted::{self, Bug};
+use crate::span::SpanState;
+
+impl Follower {
+    /// Takes a newer view. An older one is ignored, unless it is as new and known to be current.
+    pub(super) fn viewed(&mut self, view: View) {
+        let newer = view.version > self.view.version;
+        let confirms = view.version == self.view.version && view.current;
+        if !newer && !confirms {
+            return;
+        }
+        self.view = view;
+        self.note_missing();
+        let epochs: Vec<u32> = self.tails.keys().chain(self.whole.keys()).copied().collect();
+        for epoch in epochs {
+            self.review(epoch);
+        }
+    }
+
+    /// Sealed spans that are to be here and of which nothing is: they are short by all their frames.
+    fn note_missing(&mut self) {
+        for (epoch, span) in &self.view.spans {
+            let known = self.tails.contains_key(epoch) || self.whole.contains_key(epoch);
+            if !known && span.end().is_some() && span.is_held_by(&self.me) {
+                self.tails.insert(*epoch, Tail::at(span.base));
+            }
+        }
+    }
+
+    /// Does with a span what the metadata says about it.
+    fn review(&mut self, epoch: u32) {
+        let Some(span) = self.view.spans.get(&epoch) else {
+            return self.review_unlisted(epoch);
+        };
+        let held = span.is_held_by(&self.me);
+        if let SpanState::Sealed { end } = span.state {
+            if !held {
+                // Given to others. Whoever holds it now was verified before the metadata said so.
+                if self.view.current {
+                    self.delete(epoch);
+                }
+                return;
+            }
+            if let Some(tail) = self.tails.get_mut(&epoch).filter(|tail| tail.sealed.is_none()) {
+                tail.sealed = Some(end);
+                tail.deny();
+                self.settle(epoch);
+            }
+        }
+    }
+
+    /// A span that the metadata does not list: dropped, or not known to it. Only what is known to be dropped is deleted.
+    fn review_unlisted(&mut self, epoch: u32) {
+        let dropped = self.view.current && epoch < self.view.first;
+        if dropped || planted::has(Bug::DeletesUnknown) {
+            self.delete(epoch);
+        }
+    }
+
+    fn delete(&mut self, epoch: u32) {
+        let writing = self.tails.get(&epoch).is_some_and(|tail| tail.writing.is_some());
+        if writing {
+            // The file is still in use; the next view finds it again.
+            return;
+        }
+        self.tails.remove(&epoch);
+        self.whole.remove(&epoch);
+        if planted::has(Bug::SelfAuthorised) {
+            (self.promised, self.kept) = (0, 0);
+        }
+        self.out.push(Effect::Delete { epoch });
+    }
+
+    /// Brings a span that has ended to its end on this disk, once no write is in flight.
+    pub(super) fn settle(&mut self, epoch: u32) {
+        let Some(tail) = self.tails.get_mut(&epoch) else { return };
+        let Some(end) = tail.sealed else { return };
+        if tail.writing.is_some() || tail.settling {
+            return;
+        }
+        tail.settling = true;
+        tail.committed = tail.committed.max(end.lsn);
+        let usable = tail.grade() != Grade::Suspect && !tail.baseless && tail.end.lsn >= end.lsn;
+        if usable && (tail.end.lsn > end.lsn || tail.end == end) && !self.failed {
+            self.out.push(Effect::Seal { epoch, end });
+        } else {
+            self.out.push(Effect::Copy { epoch, end });
+        }
+    }
+
+    /// The span is cut and has its footer.
+    pub(super) fn sealed(&mut self, epoch: u32) {
+        let end = self.tails.remove(&epoch).and_then(|tail| tail.sealed);
+        if let Some(end) = end {
+            self.whole.insert(epoch, end);
+        }
+    }
+}
