@@ -8,5 +8,6 @@ mod support;
 
 mod collectd;
 mod fail2ban;
+mod kafka;
 mod netdata;
 mod points;

@@ -208,7 +208,8 @@ pub enum RequestError {
 }
 
 impl RequestHeader {
-    /// Decodes a frame: what follows the length.
+    /// Decodes a frame: what follows the length. Bytes behind the request are ignored, as Kafka's own server does it:
+    /// librdkafka leaves three there when it asks for all topics in a flexible version.
     ///
     /// # Errors
     /// When the API or the version is not spoken, and when the bytes are no such request.
@@ -230,7 +231,6 @@ impl RequestHeader {
             reader.tagged(|_, _| Ok(())).map_err(malformed)?;
         }
         let request = Request::read(api, &mut reader, layout).map_err(malformed)?;
-        reader.finish().map_err(malformed)?;
         Ok((RequestHeader { api, version, correlation_id, client_id }, request))
     }
 }
