@@ -47,6 +47,7 @@ fn footer(c: &mut Criterion) {
         first_append_time: 1,
         last_append_time: 2,
         partitions: (0..10_000).map(|number| partition(number, 1)).collect(),
+        producers: Vec::new(),
     };
     let bytes = footer.encode();
     assert_eq!(Footer::decode(&bytes), Ok(footer.clone()));

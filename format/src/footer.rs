@@ -2,14 +2,16 @@
 //!
 //! # Format
 //! Header (128 bytes), partition rows (64 bytes each, sorted by partition), positions (24 bytes each, in the
-//! rows' order), zero padding to 4 KiB; then the [`crate::trailer`].
+//! rows' order), the producers' rows (32 bytes each) and their batches (24 bytes each, see [`crate::producers`]),
+//! zero padding to 4 KiB; then the [`crate::trailer`].
 //! | at | field of the header |
 //! |---|---|
 //! | 32 | base_lsn u64 · 40 next_lsn u64 · 48 chain u64 (after the last frame) |
 //! | 56 | body_len u64 |
 //! | 64 | epoch u32 · 68 block_index u32 · 72 body_crc u32 · 76 partitions u32 · 80 positions u32 |
-//! | 84 | producers u32: rows of the producer snapshot, 0 in this version |
+//! | 84 | producers u32: rows of the producer snapshot |
 //! | 88 | first_append_time i64 · 96 last_append_time i64 |
+//! | 104 | producer_batches u32: batches of all those rows |
 //!
 //! Partition row: partition u64, log_start u64, first_offset u64, next_offset u64, min_timestamp i64,
 //! max_timestamp i64, bytes u64, positions u32, reserved u32. Every live partition of the shard has a row, so
@@ -21,6 +23,8 @@
 
 use crate::block::{self, BLOCK, Damage, FirstLook, HEADER_LEN, Kind, Salt};
 use crate::le;
+use crate::producers::snapshot;
+use crate::producers::{ProducerRow, ROW_LEN as PRODUCER_LEN, STORED_LEN};
 
 /// Bytes of a partition row.
 pub const PARTITION_LEN: usize = 64;
@@ -139,6 +143,8 @@ pub struct Footer {
     pub last_append_time: i64,
     /// All live partitions, ascending.
     pub partitions: Vec<PartitionIndex>,
+    /// What idempotent producers wrote last to those partitions, ascending by partition, then producer.
+    pub producers: Vec<ProducerRow>,
 }
 
 /// A footer's header.
@@ -152,7 +158,7 @@ pub struct FooterHeader {
     pub next_lsn: u64,
     /// Chain value after the last frame.
     pub chain: u64,
-    /// Bytes of rows and positions.
+    /// Bytes of rows, positions and the producers' batches.
     pub body_len: u64,
     /// Epoch of the span.
     pub epoch: u32,
@@ -161,6 +167,8 @@ pub struct FooterHeader {
     body_crc: u32,
     partitions: u32,
     positions: u32,
+    producers: u32,
+    producer_batches: u32,
     first_append_time: i64,
     last_append_time: i64,
 }
@@ -178,18 +186,35 @@ impl FooterHeader {
             body_crc: le::u32_at(bytes, 72),
             partitions: le::u32_at(bytes, 76),
             positions: le::u32_at(bytes, 80),
+            producers: le::u32_at(bytes, 84),
+            producer_batches: le::u32_at(bytes, 104),
             first_append_time: le::i64_at(bytes, 88),
             last_append_time: le::i64_at(bytes, 96),
         };
-        let rows = u64::from(header.partitions) * PARTITION_LEN as u64;
-        let positions = u64::from(header.positions) * POSITION_LEN as u64;
-        if header.body_len != rows + positions {
+        let parts = header.parts().map(|(count, len)| u64::from(count) * len as u64);
+        if header.body_len != parts.iter().sum::<u64>() {
             return Err(Damage::Range { field: "body_len" });
         }
-        if le::u32_at(bytes, 84) != 0 {
-            return Err(Damage::Range { field: "producers" });
-        }
         Ok(header)
+    }
+
+    /// The parts of the body: how many of them and how long each is, in bytes.
+    fn parts(&self) -> [(u32, usize); 4] {
+        [
+            (self.partitions, PARTITION_LEN),
+            (self.positions, POSITION_LEN),
+            (self.producers, PRODUCER_LEN),
+            (self.producer_batches, STORED_LEN),
+        ]
+    }
+
+    /// The body, of which there are as many bytes as the header says, in its parts.
+    fn split<'a>(&self, mut body: &'a [u8]) -> [&'a [u8]; 4] {
+        self.parts().map(|(count, len)| {
+            let (part, rest) = body.split_at((le::index(count) * len).min(body.len()));
+            body = rest;
+            part
+        })
     }
 }
 
@@ -197,7 +222,11 @@ impl Footer {
     /// All bytes of the footer, padded to whole blocks.
     pub fn encode(&self) -> Vec<u8> {
         let positions: usize = self.partitions.iter().map(|partition| partition.positions.len()).sum();
-        let body_len = self.partitions.len() * PARTITION_LEN + positions * POSITION_LEN;
+        let producer_batches = snapshot::batches(&self.producers);
+        let body_len = self.partitions.len() * PARTITION_LEN
+            + positions * POSITION_LEN
+            + self.producers.len() * PRODUCER_LEN
+            + producer_batches * STORED_LEN;
         let mut out = vec![0; HEADER_LEN];
         out.reserve(block::round_up(HEADER_LEN + body_len));
         for partition in &self.partitions {
@@ -209,6 +238,7 @@ impl Footer {
             out.extend_from_slice(&position.block.to_le_bytes());
             out.extend_from_slice(&[0; 4]);
         }
+        snapshot::encode(&mut out, &self.producers);
         le::put(&mut out, 32, &self.base_lsn.to_le_bytes());
         le::put(&mut out, 40, &self.next_lsn.to_le_bytes());
         le::put(&mut out, 48, &self.chain.to_le_bytes());
@@ -219,8 +249,10 @@ impl Footer {
         le::put(&mut out, 72, &body_crc.to_le_bytes());
         le::put(&mut out, 76, &count(self.partitions.len()).to_le_bytes());
         le::put(&mut out, 80, &count(positions).to_le_bytes());
+        le::put(&mut out, 84, &count(self.producers.len()).to_le_bytes());
         le::put(&mut out, 88, &self.first_append_time.to_le_bytes());
         le::put(&mut out, 96, &self.last_append_time.to_le_bytes());
+        le::put(&mut out, 104, &count(producer_batches).to_le_bytes());
         block::close_header(&mut out, Kind::Footer, &self.salt);
         out.resize(block::round_up(out.len()), 0);
         out
@@ -249,6 +281,13 @@ impl Footer {
         if computed != header.body_crc {
             return Err(Damage::BodyCrc { stored: header.body_crc, computed });
         }
+        let [rows, positions, producers, stored] = header.split(body);
+        let partitions = decode_partitions(rows, positions)?;
+        let producers = snapshot::decode(producers, stored, header.next_lsn)?;
+        let lives = |row: &ProducerRow| partitions.binary_search_by_key(&row.partition, |row| row.partition);
+        if producers.iter().any(|row| lives(row).is_err()) {
+            return Err(Damage::Range { field: "producer's partition" });
+        }
         Ok(Footer {
             salt: header.salt,
             base_lsn: header.base_lsn,
@@ -258,7 +297,8 @@ impl Footer {
             block_index: header.block_index,
             first_append_time: header.first_append_time,
             last_append_time: header.last_append_time,
-            partitions: decode_partitions(body, &header)?,
+            partitions,
+            producers,
         })
     }
 
@@ -287,8 +327,7 @@ fn encode_row(out: &mut Vec<u8>, row: &PartitionIndex) {
     out.extend_from_slice(&[0; 4]);
 }
 
-fn decode_partitions(body: &[u8], header: &FooterHeader) -> Result<Vec<PartitionIndex>, Damage> {
-    let (rows, positions) = body.split_at(le::index(header.partitions) * PARTITION_LEN);
+fn decode_partitions(rows: &[u8], positions: &[u8]) -> Result<Vec<PartitionIndex>, Damage> {
     let mut positions = positions.chunks_exact(POSITION_LEN);
     let mut out: Vec<PartitionIndex> = Vec::with_capacity(rows.len() / PARTITION_LEN);
     for row in rows.chunks_exact(PARTITION_LEN) {

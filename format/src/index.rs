@@ -7,10 +7,11 @@
 use std::collections::HashMap;
 
 use crate::batch::BatchHeader;
-use crate::block::Salt;
+use crate::block::{BLOCK, Salt};
 use crate::entry::{EntryKind, Row};
 use crate::footer::{Footer, PartitionIndex};
 use crate::frame::Frame;
+use crate::producers::{Numbered, Producers};
 
 #[derive(Debug, Clone)]
 struct Tracked {
@@ -19,10 +20,13 @@ struct Tracked {
     since: u64,
 }
 
-/// All live partitions of a shard and what the open segment holds of them.
+/// All live partitions of a shard and what the open segment holds of them, and what idempotent producers wrote last.
 #[derive(Debug, Clone, Default)]
 pub struct SegmentIndex {
     partitions: HashMap<u64, Tracked>,
+    producers: Producers,
+    /// What producers wrote before is not known.
+    producers_lost: bool,
     times: Option<(i64, i64)>,
 }
 
@@ -46,7 +50,8 @@ pub struct SealedAs {
 impl SegmentIndex {
     /// The index of an empty segment behind the one with this footer.
     pub fn behind(footer: &Footer) -> SegmentIndex {
-        let mut index = SegmentIndex::default();
+        let producers = Producers::restore(&footer.producers);
+        let mut index = SegmentIndex { producers, ..SegmentIndex::default() };
         for row in &footer.partitions {
             let row = PartitionIndex::empty(row.partition, row.log_start, row.next_offset);
             index.partitions.insert(row.partition, Tracked { row, since: 0 });
@@ -74,6 +79,28 @@ impl SegmentIndex {
         self.partitions.is_empty()
     }
 
+    /// What idempotent producers wrote last.
+    pub fn producers(&self) -> &Producers {
+        &self.producers
+    }
+
+    /// Whether the producers are those that a footer would hold: nothing before is missing.
+    pub fn knows_producers(&self) -> bool {
+        !self.producers_lost
+    }
+
+    /// Says that what producers wrote before is not known.
+    pub fn lose_producers(&mut self) {
+        self.producers = Producers::default();
+        self.producers_lost = true;
+    }
+
+    /// Takes the producers of the footer behind all that was noted.
+    pub fn learn_producers(&mut self, footer: &Footer) {
+        self.producers = Producers::restore(&footer.producers);
+        self.producers_lost = false;
+    }
+
     /// Append times of the first and the last frame, ms; `None` before the first.
     pub fn append_times(&self) -> Option<(i64, i64)> {
         self.times
@@ -82,16 +109,27 @@ impl SegmentIndex {
     /// Notes a verified frame with all its entries.
     pub fn note_frame(&mut self, frame: &Frame<'_>) {
         self.note_time(frame.header.append_time);
+        let mut opening = false;
         for entry in frame.entries() {
             match entry.kind() {
                 Some(EntryKind::Batch) => {
-                    let times = BatchHeader::parse(entry.body)
+                    let batch = BatchHeader::parse(entry.body).ok();
+                    let times = batch
                         .map_or((i64::MAX, i64::MIN), |batch| (batch.base_timestamp, batch.max_timestamp));
                     self.note_batch(frame.header.block_index, &entry.row, times);
+                    if let Some(numbered) = batch.as_ref().and_then(Numbered::of) {
+                        self.note_numbered(&numbered, &entry.row, frame.header.lsn);
+                    }
                 }
-                Some(kind) => self.note_control(kind, &entry.row),
+                Some(kind) => {
+                    opening |= kind == EntryKind::Opening;
+                    self.note_control(kind, &entry.row);
+                }
                 None => {}
             }
+        }
+        if !opening {
+            self.end_frame(u32::try_from(frame.bytes().len() / BLOCK).unwrap_or(u32::MAX));
         }
     }
 
@@ -110,6 +148,18 @@ impl SegmentIndex {
         }
     }
 
+    /// Notes how a batch that was just noted is numbered by its producer; `lsn` is that of its frame.
+    pub fn note_numbered(&mut self, numbered: &Numbered, row: &Row, lsn: u64) {
+        if self.partitions.contains_key(&row.partition) {
+            self.producers.note(row.partition, numbered, row.base_offset, lsn);
+        }
+    }
+
+    /// Ends a frame of so many blocks, all of whose entries were noted. Not told of opening frames.
+    pub fn end_frame(&mut self, blocks: u32) {
+        self.producers.end_frame(blocks);
+    }
+
     /// Notes a control entry.
     pub fn note_control(&mut self, kind: EntryKind, row: &Row) {
         match kind {
@@ -119,6 +169,7 @@ impl SegmentIndex {
             }
             EntryKind::PartitionDeleted => {
                 self.partitions.remove(&row.partition);
+                self.producers.forget_partition(row.partition);
             }
             EntryKind::Trim => {
                 if let Some(tracked) = self.partitions.get_mut(&row.partition) {
@@ -151,6 +202,7 @@ impl SegmentIndex {
             first_append_time,
             last_append_time,
             partitions,
+            producers: self.producers.snapshot(),
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod index;
 mod le;
 pub mod name;
 pub mod opening;
+pub mod producers;
 pub mod record_format;
 pub mod scan;
 pub mod superblock;

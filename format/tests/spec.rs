@@ -192,7 +192,7 @@ fn the_numbers_of_header_kinds_are_those_of_the_page() {
 
 #[test]
 fn the_limits_are_those_of_the_page() {
-    use tidelog_format::{batch, entry, frame, opening};
+    use tidelog_format::{batch, entry, frame, opening, producers};
     let page = std::fs::read_to_string(SPEC).unwrap();
     for (limit, bytes) in [
         ("frame body", frame::MAX_BODY),
@@ -203,6 +203,8 @@ fn the_limits_are_those_of_the_page() {
         ("record key and headers", batch::MAX_KEY_AND_HEADERS_LEN),
         ("smallest segment", usize::try_from(opening::MIN_SEGMENT).unwrap()),
         ("largest segment", usize::try_from(opening::MAX_SEGMENT).unwrap()),
+        ("producer rows", producers::MAX_ROWS),
+        ("age of a producer row", usize::try_from(producers::MAX_AGE).unwrap()),
     ] {
         assert!(page.contains(&format!("| {limit} | {bytes} |")), "{limit}: {bytes}");
     }

@@ -66,7 +66,7 @@ pub const MAX_VALUE_LEN: usize = 1024 * 1024;
 pub const MAX_KEY_AND_HEADERS_LEN: usize = 64 * 1024;
 
 /// Least bytes of an encoded record: its length, attributes, two deltas, null key, null value, no headers.
-const MIN_RECORD_LEN: usize = 7;
+pub(crate) const MIN_RECORD_LEN: usize = 7;
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::producers::{MAX_AGE, MAX_COUNT, MAX_RUN, Stored, Window};
 
 fn footer(rows: usize) -> Footer {
     let partitions = (0..rows as u64)
@@ -23,7 +24,23 @@ fn footer(rows: usize) -> Footer {
         first_append_time: -5,
         last_append_time: i64::MAX,
         partitions,
+        producers: (0..rows as u64).filter(|number| number % 2 == 1).map(producer).collect(),
     }
+}
+
+/// A producer of the partition with this number in the footer, with one to five batches.
+fn producer(number: u64) -> ProducerRow {
+    let stored = |first_sequence: u32| Stored {
+        first_sequence,
+        count: 10,
+        base_offset: u64::from(first_sequence),
+        lsn: 20 + u64::from(first_sequence / 10),
+    };
+    let mut window = Window::new(stored(30));
+    for batch in 1..=u32::try_from(number % 5).unwrap() {
+        window.push(stored(30 + batch * 10));
+    }
+    ProducerRow { partition: number * 3, producer_id: 9, epoch: 2, run: 60 + 30, age: 8, window }
 }
 
 #[test]
@@ -40,7 +57,9 @@ fn a_footer_of_any_size_reads_back() {
 fn every_flipped_bit_of_header_and_body_is_seen_and_every_cut() {
     let footer = footer(7);
     let mut bytes = footer.encode();
-    let content = HEADER_LEN + 7 * PARTITION_LEN + 9 * POSITION_LEN;
+    let content = HEADER_LEN + 7 * PARTITION_LEN + 9 * POSITION_LEN + 3 * PRODUCER_LEN + 7 * STORED_LEN;
+    assert!(bytes[content - 8..].starts_with(&[30, 0, 0, 0, 10, 0, 0, 0]), "content ends with a batch");
+    assert!(le::is_zero(&bytes[content..]));
     for bit in 0..content * 8 {
         bytes[bit / 8] ^= 1 << (bit % 8);
         assert!(Footer::decode(&bytes).is_err(), "bit {bit}");
@@ -66,11 +85,12 @@ fn resum(bytes: &mut [u8]) {
 fn fields_that_lie_are_damage_whatever_their_checksum() {
     let first = HEADER_LEN;
     let second = first + PARTITION_LEN;
-    let changes: [(&str, usize, Vec<u8>); 8] = [
+    let changes: [(&str, usize, Vec<u8>); 9] = [
         ("body_len", 56, u64::MAX.to_le_bytes().to_vec()),
         ("more partitions", 76, u32::MAX.to_le_bytes().to_vec()),
         ("fewer positions", 80, 0u32.to_le_bytes().to_vec()),
-        ("producers", 84, 1u32.to_le_bytes().to_vec()),
+        ("more producers", 84, u32::MAX.to_le_bytes().to_vec()),
+        ("fewer of their batches", 104, 1u32.to_le_bytes().to_vec()),
         ("a row's positions", second + 56, u32::MAX.to_le_bytes().to_vec()),
         ("no position of a row", second + 56, 0u32.to_le_bytes().to_vec()),
         ("rows out of order", second, 0u64.to_le_bytes().to_vec()),
@@ -78,6 +98,43 @@ fn fields_that_lie_are_damage_whatever_their_checksum() {
     ];
     for (what, at, value) in changes {
         let mut bytes = footer(3).encode();
+        le::put(&mut bytes, at, &value);
+        resum(&mut bytes);
+        assert!(Footer::decode(&bytes).is_err(), "{what}");
+    }
+}
+
+#[test]
+fn a_snapshot_of_producers_that_lies_is_damage_whatever_its_checksum() {
+    let first = HEADER_LEN + 7 * PARTITION_LEN + 9 * POSITION_LEN;
+    let (second, batches) = (first + PRODUCER_LEN, first + 3 * PRODUCER_LEN);
+    let changes: [(&str, usize, Vec<u8>); 19] = [
+        ("a row twice", second, footer(7).encode()[first..second].to_vec()),
+        ("rows out of order", second, 0u64.to_le_bytes().to_vec()),
+        ("a partition that does not live", second, 10u64.to_le_bytes().to_vec()),
+        ("a producer that is none", first + 8, u64::MAX.to_le_bytes().to_vec()),
+        ("a run shorter than its batches", first + 16, 19u32.to_le_bytes().to_vec()),
+        ("a run beyond the bound", first + 16, (MAX_RUN + 1).to_le_bytes().to_vec()),
+        ("an age beyond the bound", first + 20, (MAX_AGE + 1).to_le_bytes().to_vec()),
+        ("a negative epoch", first + 24, u16::MAX.to_le_bytes().to_vec()),
+        ("no batch", first + 26, 0u16.to_le_bytes().to_vec()),
+        ("a batch less", first + 26, 1u16.to_le_bytes().to_vec()),
+        ("more batches than a window has", first + 26, 6u16.to_le_bytes().to_vec()),
+        ("more batches than there are", second + 26, 5u16.to_le_bytes().to_vec()),
+        ("offsets that go back", batches + STORED_LEN, 39u64.to_le_bytes().to_vec()),
+        ("an offset without an end", batches + 6 * STORED_LEN, u64::MAX.to_le_bytes().to_vec()),
+        ("LSNs that go back", batches + STORED_LEN + 8, 22u64.to_le_bytes().to_vec()),
+        ("an LSN that is still to come", batches + STORED_LEN + 8, 50u64.to_le_bytes().to_vec()),
+        ("sequences with a gap", batches + STORED_LEN + 16, 41u32.to_le_bytes().to_vec()),
+        ("a batch without records", batches + 6 * STORED_LEN + 20, 0u32.to_le_bytes().to_vec()),
+        (
+            "more records than a batch has",
+            batches + 6 * STORED_LEN + 20,
+            (MAX_COUNT + 1).to_le_bytes().to_vec(),
+        ),
+    ];
+    for (what, at, value) in changes {
+        let mut bytes = footer(7).encode();
         le::put(&mut bytes, at, &value);
         resum(&mut bytes);
         assert!(Footer::decode(&bytes).is_err(), "{what}");

@@ -69,6 +69,31 @@ fn a_seal_gives_sorted_rows_and_goes_on_as_the_index_behind_it() {
 }
 
 #[test]
+fn producers_come_and_go_with_their_partitions_and_through_the_footer() {
+    let mut index = SegmentIndex::default();
+    let numbered = |first_sequence| Numbered { producer_id: 3, epoch: 0, first_sequence, count: 5 };
+    for partition in [7, 8] {
+        note(&mut index, control(EntryKind::PartitionCreated, partition, 0));
+        index.note_numbered(&numbered(0), &batch(partition, 0, 5), 4);
+    }
+    index.note_numbered(&numbered(0), &batch(9, 0, 5), 4);
+    assert_eq!(index.producers().len(), 2, "partition 9 does not live");
+    index.end_frame(2);
+    note(&mut index, control(EntryKind::PartitionDeleted, 8, 0));
+    let footer = index.seal(&SEALED);
+    assert_eq!(footer.producers.iter().map(|row| row.partition).collect::<Vec<_>>(), [7]);
+
+    // The one that goes on and the one that is loaded are the same, and stay so.
+    let mut loaded = SegmentIndex::behind(&Footer::decode(&footer.encode()).unwrap());
+    for index in [&mut index, &mut loaded] {
+        index.note_numbered(&numbered(5), &batch(7, 5, 5), 10);
+        index.end_frame(1);
+    }
+    assert_eq!(index.producers().snapshot(), loaded.producers().snapshot());
+    assert_eq!(index.producers().snapshot()[0].run, 10);
+}
+
+#[test]
 fn any_batch_is_within_one_read_of_the_position_before_it() {
     let mut index = SegmentIndex::default();
     note(&mut index, control(EntryKind::PartitionCreated, 7, 0));

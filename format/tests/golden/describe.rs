@@ -93,7 +93,14 @@ fn sealed(out: &mut String, bytes: &[u8], walked: &Walked) {
         trailer.digest == walked.digest
     );
     let at = usize::try_from(trailer.footer_position()).unwrap();
-    for row in Footer::decode(&bytes[at..]).unwrap().partitions {
+    let footer = match Footer::decode(&bytes[at..]) {
+        Ok(footer) => footer,
+        Err(damage) => {
+            let _ = writeln!(out, "    \"footer\": \"{damage}\",");
+            return;
+        }
+    };
+    for row in &footer.partitions {
         let positions: Vec<_> =
             row.positions.iter().map(|place| (place.offset, place.max_timestamp, place.block)).collect();
         let _ = writeln!(
@@ -110,6 +117,21 @@ fn sealed(out: &mut String, bytes: &[u8], walked: &Walked) {
                 .iter()
                 .map(|place| [i128::from(place.0), i128::from(place.1), i128::from(place.2)])
                 .collect::<Vec<_>>()
+        );
+    }
+    for row in &footer.producers {
+        let stored = row.window.batches().iter().map(|stored| {
+            [u64::from(stored.first_sequence), u64::from(stored.count), stored.base_offset, stored.lsn]
+        });
+        let _ = writeln!(
+            out,
+            "    \"partition {} producer {}\": {{\"epoch\": {}, \"run\": {}, \"age\": {}, \"sequence_count_offset_lsn\": {:?}}},",
+            row.partition,
+            row.producer_id,
+            row.epoch,
+            row.run,
+            row.age,
+            stored.collect::<Vec<_>>()
         );
     }
 }

@@ -6,7 +6,7 @@ use tidelog_format::opening::{Opening, Predecessor};
 use tidelog_format::scan::Expect;
 use tidelog_format::superblock::Superblock;
 
-use crate::support::batches::{Laid, batch, coded, control, created, keyed};
+use crate::support::batches::{Laid, batch, coded, control, created, keyed, numbered};
 use crate::support::writer::Writer;
 
 /// A golden file.
@@ -107,6 +107,7 @@ pub(crate) fn all() -> Vec<Vector> {
     out.extend(torn());
     out.extend(rotten());
     out.extend(stale());
+    out.extend(producers());
     out.extend(newer());
     out.push(codecs_of(codecs()));
     out.extend(batches());
@@ -214,6 +215,47 @@ fn stale() -> Vec<Vector> {
     vec![
         segment("stale-recycled.seg", "recycled: an earlier life's frames behind the end block", recycled),
         segment("stale-newer-version.seg", "a header of a newer version and another salt is stale", newer),
+    ]
+}
+
+/// Idempotent producers: 40 goes over the largest sequence and has more batches than are remembered, 41 begins a new
+/// epoch, 42 goes with its partition.
+fn producers() -> Vec<Vector> {
+    let time = 1_700_000_000_100;
+    let mut sealed = writer_on(open_file());
+    sealed.write(&[
+        created(7, "metrics/0"),
+        created(8, "events/0"),
+        created(9, "gone/0"),
+        numbered(7, 0, time, (40, 0, i32::MAX - 1), &[b"a", b"b", b"c"]),
+        numbered(8, 0, time, (41, 3, 17), &[b"d"]),
+    ]);
+    let one_each = (0..5u8)
+        .map(|at| numbered(7, 3 + u64::from(at), time + 1, (40, 0, 1 + i32::from(at)), &[&[b'e' + at]]));
+    let others = [numbered(9, 0, time + 1, (42, 0, 0), &[b"j"]), batch(7, 8, time + 1, &[b"of nobody"])];
+    sealed.write(&one_each.chain(others).collect::<Vec<_>>());
+    sealed.write(&[control(4, 9, 0, b""), numbered(8, 1, time + 2, (41, 4, 0), &[b"k", b"l"])]);
+    let mut lying = sealed.clone();
+    sealed.seal();
+    // The two rows of the snapshot change places, and the checksums say so.
+    let at = lying.block * BLOCK;
+    lying.seal();
+    let rows = at + 128 + 2 * 64 + 2 * 24;
+    let (first, second) = lying.file[rows..rows + 64].split_at_mut(32);
+    first.swap_with_slice(second);
+    lying.file[rows + 64..rows + 64 + 6 * 24].rotate_left(5 * 24);
+    let body_len =
+        usize::try_from(u64::from_le_bytes(lying.file[at + 56..at + 64].try_into().unwrap())).unwrap();
+    let crc = crc32c::crc32c(&lying.file[at + 128..at + 128 + body_len]);
+    lying.file[at + 72..at + 76].copy_from_slice(&crc.to_le_bytes());
+    resum(&mut lying.file[at..at + 128]);
+    vec![
+        segment(
+            "producers-sealed.seg",
+            "sealed: the footer holds what idempotent producers wrote last",
+            sealed,
+        ),
+        segment("damaged-producers.seg", "the footer's snapshot of producers is not sorted", lying),
     ]
 }
 

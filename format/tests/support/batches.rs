@@ -32,6 +32,21 @@ pub(crate) fn keyed(partition: u64, offset: u64, time: i64, key: &[u8], value: &
     stamped(builder.finish().unwrap(), partition, offset)
 }
 
+/// Records of an idempotent producer: its id, its epoch, the first sequence.
+pub(crate) fn numbered(
+    partition: u64,
+    offset: u64,
+    time: i64,
+    producer: (i64, i16, i32),
+    values: &[&[u8]],
+) -> Laid {
+    let mut builder = BatchBuilder::new(Codec::None).producer(producer.0, producer.1, producer.2);
+    for (at, value) in (time..).zip(values) {
+        builder.push(&Record { timestamp: at, key: None, value: Some(value), headers: Vec::new() }).unwrap();
+    }
+    stamped(builder.finish().unwrap(), partition, offset)
+}
+
 fn stamped(mut batch: Batch, partition: u64, offset: u64) -> Laid {
     batch.stamp(offset, 3);
     let row = Row {

@@ -20,7 +20,7 @@ use crate::error::AppendError;
 use crate::gather::{BESIDE, Filling, Offsets, Pending, Placed};
 use crate::keeper::{Keeper, ToSeal};
 use crate::queue::{Item, Work};
-use crate::segments::{Active, Segment};
+use crate::segments::Segment;
 use crate::shared::{Shared, Status};
 use crate::stats::Stats;
 use crate::wal::Durable;
@@ -261,11 +261,11 @@ impl<D: Disk> Appender<D> {
 
     /// Shows a durable frame to readers and answers its producers.
     fn publish(&mut self, framed: Framed, buf: Buf) {
-        let Framed { pending, frames_len, lsn, block, append_time, active, padding } = framed;
+        self.note(&framed);
+        let Framed { pending, frames_len, lsn, append_time, active, padding, .. } = framed;
         if let Some(writing) = &mut self.writing {
             writing.digest.update(&buf[..frames_len]);
         }
-        self.note(active, &pending, block, append_time);
         if buf.capacity() == self.shared.options.gather_bytes + BESIDE {
             self.free.push(buf);
         }
@@ -290,14 +290,17 @@ impl<D: Disk> Appender<D> {
         }
     }
 
-    fn note(&self, active: Active, pending: &[Pending], block: u32, append_time: i64) {
+    fn note(&self, framed: &Framed) {
         let mut state = self.shared.state_mut();
-        state.active = Some(active);
-        state.index.note_time(append_time);
-        for entry in pending {
+        state.active = Some(framed.active);
+        state.index.note_time(framed.append_time);
+        for entry in &framed.pending {
             let row = &entry.row;
             if entry.kind == EntryKind::Batch {
-                state.index.note_batch(block, row, entry.times);
+                state.index.note_batch(framed.block, row, entry.times);
+                if let Some(numbered) = &entry.numbered {
+                    state.index.note_numbered(numbered, row, framed.lsn);
+                }
                 let next = row.base_offset + u64::from(row.count);
                 let limit = self.shared.options.tail_bytes;
                 state.tail.push(row.partition, row.base_offset, next, entry.body.clone(), limit);
@@ -309,6 +312,7 @@ impl<D: Disk> Appender<D> {
             }
             state.wake(row.partition);
         }
+        state.index.end_frame(framed.blocks);
     }
 
     /// Sleeps until there is work; false when the shard is to be closed. Marks the last write as synced when

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tidelog_format::block::{BLOCK, round_up};
 use tidelog_format::entry::{EntryKind, ROW_LEN, Row};
 use tidelog_format::frame::FrameBuilder;
+use tidelog_format::producers::Numbered;
 use tidelog_io::Buf;
 
 use crate::error::AppendError;
@@ -20,6 +21,8 @@ pub(crate) struct Pending {
     pub(crate) kind: EntryKind,
     /// Base and largest timestamp, ms.
     pub(crate) times: (i64, i64),
+    /// How the batch is numbered by an idempotent producer.
+    pub(crate) numbered: Option<Numbered>,
     pub(crate) body: Bytes,
     pub(crate) reply: Reply,
     pub(crate) cost: u32,
@@ -109,10 +112,11 @@ impl Offsets {
                 *next = after;
                 batch.stamp(base_offset, epoch);
                 let times = (batch.header().base_timestamp, batch.max_timestamp());
+                let numbered = Numbered::of(batch.header());
                 let body = batch.freeze();
                 let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
                 let row = Row { partition, base_offset, length, count, kind: EntryKind::Batch as u8 };
-                filling.push(Pending { row, kind: EntryKind::Batch, times, body, reply, cost });
+                filling.push(Pending { row, kind: EntryKind::Batch, times, numbered, body, reply, cost });
             }
             Work::Control { kind, row, body } => {
                 if !filling.make_room(body.len()) {
@@ -121,7 +125,8 @@ impl Offsets {
                 if let Err(error) = self.control(kind, &row) {
                     return refuse(reply, error);
                 }
-                filling.push(Pending { row, kind, times: (i64::MAX, i64::MIN), body, reply, cost });
+                let times = (i64::MAX, i64::MIN);
+                filling.push(Pending { row, kind, times, numbered: None, body, reply, cost });
             }
             Work::Roll => return Placed::Held(Item { work: Work::Roll, reply, cost }),
         }

@@ -191,16 +191,13 @@ impl<D: Disk> Keeper<D> {
     }
 
     async fn seal(&self, job: ToSeal<D::File>) -> Result<(), IoError> {
-        let len = seal(&*job.file, &job.footer, job.digest).await?;
-        self.shared.state_mut().segments.sealed(job.id.number, len);
+        let ToSeal { id, file, footer, digest } = job;
+        let len = seal(&*file, &footer, digest).await?;
+        let lsn = footer.next_lsn;
+        drop(footer);
+        self.shared.state_mut().segments.sealed(id.number, len);
         Stats::add(&self.shared.stats.seals, 1);
-        tracing::debug!(
-            shard = self.shared.shard,
-            number = job.id.number,
-            lsn = job.footer.next_lsn,
-            len,
-            "segment sealed"
-        );
+        tracing::debug!(shard = self.shared.shard, number = id.number, lsn, len, "segment sealed");
         Ok(())
     }
 

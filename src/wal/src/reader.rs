@@ -188,7 +188,7 @@ impl Wal {
                 self.rebuild_footer(&segment).await?
             }
         };
-        let footer = Arc::new(footer);
+        let footer = Arc::new(Footer { producers: Vec::new(), ..footer });
         self.shared.state_mut().segments.loaded(number, Arc::clone(&footer));
         Ok((segment, footer))
     }

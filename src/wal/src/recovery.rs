@@ -190,8 +190,9 @@ impl<D: Disk> Recovery<'_, D> {
         Ok(open)
     }
 
-    fn take_newest(&mut self, file: &SegmentFile, trailer: &Trailer, footer: Footer) {
+    fn take_newest(&mut self, file: &SegmentFile, trailer: &Trailer, mut footer: Footer) {
         self.index = SegmentIndex::behind(&footer);
+        footer.producers = Vec::new();
         self.from = Continuation {
             next_lsn: trailer.next_lsn,
             chain: trailer.chain,
@@ -387,8 +388,9 @@ impl<D: Disk> Recovery<'_, D> {
             drop(handle);
             return Ok(self.put_away(file, &path).await?);
         }
-        let footer = self.index.seal(&sealed_as(base_lsn, outcome));
+        let mut footer = self.index.seal(&sealed_as(base_lsn, outcome));
         let len = seal(&handle, &footer, digest).await?;
+        footer.producers = Vec::new();
         tracing::info!(
             shard = self.spec.shard, file = %path.display(), lsn = footer.next_lsn, verdict = ?outcome.verdict,
             "open segment sealed"

@@ -82,10 +82,14 @@ impl Segments {
         self.all.range(..number).next_back().map(|(_, segment)| segment)
     }
 
+    /// The footer is on disk; what producers wrote is looked up nowhere but in the newest state.
     pub(crate) fn sealed(&mut self, number: u64, len: u64) {
         if let Some(segment) = self.all.get_mut(&number) {
             segment.len = len;
             segment.sealed = true;
+            if let Some(footer) = segment.footer.as_mut().filter(|footer| !footer.producers.is_empty()) {
+                Arc::make_mut(footer).producers = Vec::new();
+            }
         }
     }
 

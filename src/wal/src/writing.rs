@@ -55,7 +55,9 @@ pub(crate) struct Framed {
     /// Bytes of the write that are frames.
     pub(crate) frames_len: usize,
     pub(crate) lsn: u64,
+    /// The frame's place, and its length without an opening frame, in blocks.
     pub(crate) block: u32,
+    pub(crate) blocks: u32,
     pub(crate) append_time: i64,
     /// The segment once it is durable.
     pub(crate) active: Active,
@@ -128,6 +130,7 @@ impl<F> Writing<F> {
             frames_len,
             lsn: stamp.lsn,
             block: stamp.block_index,
+            blocks: block_of(closed.len as u64),
             append_time,
             active: Active { id: self.id, salt: self.salt, end: self.position },
             padding: closed.len - payload,

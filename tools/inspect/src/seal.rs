@@ -4,6 +4,7 @@ use tidelog_format::BLOCK;
 use tidelog_format::block::BLOCK_U64;
 use tidelog_format::footer::{Footer, PartitionIndex};
 use tidelog_format::index::{SealedAs, SegmentIndex};
+use tidelog_format::producers::ProducerRow;
 use tidelog_format::trailer::Trailer;
 use tidelog_io::IoError;
 
@@ -120,7 +121,7 @@ fn number(value: Option<u64>) -> String {
 /// How the footer differs from the one that the frames give.
 fn differs(footer: &Footer, index: &SegmentIndex, seal: &Seal) -> Option<String> {
     let trailer = &seal.trailer;
-    let rebuilt = index.clone().seal(&SealedAs {
+    let mut rebuilt = index.clone().seal(&SealedAs {
         salt: trailer.salt,
         base_lsn: trailer.base_lsn,
         next_lsn: trailer.next_lsn,
@@ -128,10 +129,14 @@ fn differs(footer: &Footer, index: &SegmentIndex, seal: &Seal) -> Option<String>
         epoch: trailer.epoch,
         block_index: u32::try_from(trailer.footer_position() / BLOCK_U64).unwrap_or(u32::MAX),
     });
+    if !index.knows_producers() {
+        rebuilt.producers.clone_from(&footer.producers);
+    }
     if *footer == rebuilt {
         return None;
     }
-    if let Some(text) = rows_differ(&footer.partitions, &rebuilt.partitions) {
+    let rows = rows_differ(&footer.partitions, &rebuilt.partitions);
+    if let Some(text) = rows.or_else(|| producers_differ(&footer.producers, &rebuilt.producers)) {
         return Some(text);
     }
     Some("the footer's header differs from what trailer and frames say".to_owned())
@@ -150,6 +155,23 @@ fn rows_differ(footer: &[PartitionIndex], frames: &[PartitionIndex]) -> Option<S
     }
     let missing = frames.iter().find(|row| find(footer, row.partition).is_none())?;
     Some(format!("the footer lacks partition {}", missing.partition))
+}
+
+fn producers_differ(footer: &[ProducerRow], frames: &[ProducerRow]) -> Option<String> {
+    let key = |row: &ProducerRow| (row.partition, row.producer_id);
+    let find = |rows: &[ProducerRow], row| rows.binary_search_by_key(&key(row), key).ok();
+    let of = |row: &ProducerRow| format!("producer {} in partition {}", row.producer_id, row.partition);
+    for row in footer {
+        match find(frames, row).and_then(|at| frames.get(at)) {
+            None => return Some(format!("the footer remembers {}, the frames don't", of(row))),
+            Some(rebuilt) if rebuilt != row => {
+                return Some(format!("what the footer remembers of {} is not what the frames say", of(row)));
+            }
+            Some(_) => {}
+        }
+    }
+    let missing = frames.iter().find(|row| find(footer, row).is_none())?;
+    Some(format!("the footer does not remember {}", of(missing)))
 }
 
 fn row_differs(footer: &PartitionIndex, frames: &PartitionIndex) -> String {
@@ -176,7 +198,9 @@ pub(crate) fn index_by(footer: &Footer) -> SegmentIndex {
     for row in &mut before.partitions {
         *row = PartitionIndex::empty(row.partition, row.log_start, row.first_offset);
     }
-    SegmentIndex::behind(&before)
+    let mut index = SegmentIndex::behind(&before);
+    index.lose_producers();
+    index
 }
 
 /// Where the trailer stands behind a footer that begins at `footer` with this many bytes of body.

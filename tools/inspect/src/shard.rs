@@ -277,6 +277,11 @@ fn behind(read: &ReadSegment, mut index: SegmentIndex) -> Option<SegmentIndex> {
     }
     let salt = passed.end.salt.unwrap_or_default();
     index.seal(&SealedAs { salt, base_lsn: 0, next_lsn: 0, chain: 0, epoch: 0, block_index: 0 });
+    if let Some(Ok(footer)) = read.seal.as_ref().map(|seal| &seal.footer)
+        && !index.knows_producers()
+    {
+        index.learn_producers(footer);
+    }
     Some(index)
 }
 

@@ -10,6 +10,7 @@ mod damage;
 mod dump;
 mod explain;
 mod place;
+mod producers;
 mod running;
 mod stat;
 mod tails;
