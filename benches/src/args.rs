@@ -28,6 +28,9 @@ pub enum Command {
     Workloads(Workloads),
     /// W2 and W3 through Tidelog's Kafka port, with Redis streams beside it when Redis is installed
     Kafka(Kafka),
+    /// Serve as a Kafka broker that throws away what it is sent: shows how fast a client itself is
+    #[command(hide = true)]
+    Discard,
 }
 
 /// `kafka`.

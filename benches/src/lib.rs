@@ -48,6 +48,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), BenchError> {
             served::report::write(&contests?, kafka.output, out)?;
             return tidied;
         }
+        Command::Discard => return served::discard::run(out),
     };
     common.options()?;
     let place = Place::claim(&common.dir)?;

@@ -6,6 +6,7 @@
 //! from /proc. Servers take turns, run by run, so that all meet the same moods of the disk.
 
 pub mod closed_loop;
+pub mod discard;
 pub mod kafka;
 #[cfg(feature = "librdkafka")]
 pub mod librdkafka;
@@ -36,6 +37,10 @@ pub enum Contender {
     Librdkafka,
     /// Redis streams, each command durable before its answer.
     Redis,
+    /// A server that throws everything away, driven by requests written here: the limit of this client.
+    RawLimit,
+    /// The same, driven by librdkafka.
+    LibrdkafkaLimit,
 }
 
 impl Contender {
@@ -45,6 +50,17 @@ impl Contender {
             Contender::Raw => "tidelog",
             Contender::Librdkafka => "tidelog by librdkafka",
             Contender::Redis => "redis streams, always",
+            Contender::RawLimit => "discarding server",
+            Contender::LibrdkafkaLimit => "discarding server by librdkafka",
+        }
+    }
+
+    /// Who shows what this one's client could reach at most.
+    pub fn limit(self) -> Option<Contender> {
+        match self {
+            Contender::Raw => Some(Contender::RawLimit),
+            Contender::Librdkafka => Some(Contender::LibrdkafkaLimit),
+            Contender::Redis | Contender::RawLimit | Contender::LibrdkafkaLimit => None,
         }
     }
 }
@@ -64,9 +80,9 @@ pub struct Contest {
 /// The first failure.
 pub fn run(args: &Kafka, place: &Place) -> Result<Vec<Contest>, BenchError> {
     let tidelog = args.server.clone().map_or_else(beside_us, Ok)?;
-    let mut here = vec![Contender::Raw];
+    let mut here = vec![Contender::Raw, Contender::RawLimit];
     if cfg!(feature = "librdkafka") {
-        here.push(Contender::Librdkafka);
+        here.extend([Contender::Librdkafka, Contender::LibrdkafkaLimit]);
     }
     if !args.no_redis {
         match redis::version() {
@@ -95,23 +111,22 @@ fn contest(
     let mut contest = Contest { case, runs: here.iter().map(|one| (*one, Vec::new())).collect() };
     for _ in 0..args.repeats {
         for (contender, runs) in &mut contest.runs {
-            let dir = place.fresh_shard()?;
+            let server = match contender {
+                Contender::Raw | Contender::Librdkafka => Process::tidelog(tidelog, &place.fresh_shard()?)?,
+                Contender::Redis => Process::redis(&place.fresh_shard()?)?,
+                Contender::RawLimit | Contender::LibrdkafkaLimit => Process::discarding()?,
+            };
             let served = match contender {
-                Contender::Raw => {
-                    let server = Process::tidelog(tidelog, &dir)?;
+                Contender::Raw | Contender::RawLimit => {
                     kafka::drive(&server, case.shape, &pool(case.shape, args.seed)?, plan)?
                 }
                 #[cfg(feature = "librdkafka")]
-                Contender::Librdkafka => {
-                    let server = Process::tidelog(tidelog, &dir)?;
+                Contender::Librdkafka | Contender::LibrdkafkaLimit => {
                     librdkafka::drive(&server, case.shape, args.seed, plan)?
                 }
                 #[cfg(not(feature = "librdkafka"))]
-                Contender::Librdkafka => continue,
-                Contender::Redis => {
-                    let server = Process::redis(&dir)?;
-                    redis::drive(&server, case.shape, args.seed, plan)?
-                }
+                Contender::Librdkafka | Contender::LibrdkafkaLimit => continue,
+                Contender::Redis => redis::drive(&server, case.shape, args.seed, plan)?,
             };
             runs.push(served);
         }

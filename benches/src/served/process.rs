@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::{BenchError, cpu};
 
 /// What the line on a server's standard output that names its Kafka port begins with.
-const KAFKA: &str = "listening on kafka://";
+pub(super) const KAFKA: &str = "listening on kafka://";
 const START: Duration = Duration::from_secs(30);
 
 /// A running server.
@@ -29,6 +29,22 @@ impl Process {
         command
             .args(["serve", "--http", "127.0.0.1:0", "--kafka", "127.0.0.1:0", "--data"])
             .arg(dir.join("data"));
+        Process::kafka(command, program)
+    }
+
+    /// Starts this program once more, as a server that throws away what it is sent.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn discarding() -> Result<Process, BenchError> {
+        let program = std::env::current_exe().map_err(BenchError::file("finding", "this program"))?;
+        let mut command = Command::new(&program);
+        command.arg("discard");
+        Process::kafka(command, &program)
+    }
+
+    /// Starts a server that says where it takes Kafka's clients.
+    fn kafka(mut command: Command, program: &Path) -> Result<Process, BenchError> {
         command.stdout(Stdio::piped()).stderr(Stdio::null()).stdin(Stdio::null());
         let mut child = command.spawn().map_err(BenchError::file("starting", program))?;
         let address = child.stdout.take().and_then(|out| {

@@ -40,6 +40,9 @@ pub struct Report {
     pub server_cpu_s_per_gb: f64,
     /// Records a second over those of Redis, median over the turns; null without Redis.
     pub ratio_to_redis: Option<f64>,
+    /// Records a second over those that the same client reaches with a server that throws them away, median over the
+    /// turns; null for who is not measured that way.
+    pub ratio_to_client_limit: Option<f64>,
 }
 
 fn rate(run: &Served) -> f64 {
@@ -48,13 +51,14 @@ fn rate(run: &Served) -> f64 {
 
 /// All figures of a load.
 pub fn of(contest: &Contest) -> Vec<Report> {
-    let redis = contest.runs.iter().find(|(who, _)| *who == Contender::Redis).map(|(_, runs)| runs);
+    let runs_of = |wanted| contest.runs.iter().find(|(who, _)| *who == wanted).map(|(_, runs)| runs);
     let shape = contest.case.shape;
     let report = |(who, runs): &(Contender, Vec<Served>)| {
         let over = |figure: &dyn Fn(&Served) -> f64| median(runs.iter().map(figure).collect());
         let at = |quantile: f64| over(&|run| run.latency.value_at_quantile(quantile) as f64 / 1000.0);
-        let ratios =
-            redis.map(|redis| redis.iter().zip(runs).map(|(theirs, ours)| rate(ours) / rate(theirs)));
+        let ratio_to = |theirs: &Vec<Served>| {
+            median(theirs.iter().zip(runs).map(|(theirs, ours)| rate(ours) / rate(theirs)).collect())
+        };
         Report {
             workload: contest.case.name,
             server: who.name(),
@@ -68,7 +72,8 @@ pub fn of(contest: &Contest) -> Vec<Report> {
             p99_us: at(0.99),
             p999_us: at(0.999),
             server_cpu_s_per_gb: over(&|run| run.cpu_seconds * 1e9 / (run.bytes.max(1)) as f64),
-            ratio_to_redis: ratios.map(|ratios| median(ratios.collect())),
+            ratio_to_redis: runs_of(Contender::Redis).map(ratio_to),
+            ratio_to_client_limit: who.limit().and_then(runs_of).map(ratio_to),
         }
     };
     contest.runs.iter().map(report).collect()
@@ -103,6 +108,7 @@ fn table(reports: &[Report]) -> Table {
         "p99.9 us",
         "server CPU s/GB",
         "ratio to redis",
+        "to client's limit",
     ]);
     for r in reports {
         table.add_row([
@@ -115,8 +121,13 @@ fn table(reports: &[Report]) -> Table {
             format!("{:.0}", r.p99_us),
             format!("{:.0}", r.p999_us),
             format!("{:.2}", r.server_cpu_s_per_gb),
-            r.ratio_to_redis.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")),
+            ratio(r.ratio_to_redis),
+            ratio(r.ratio_to_client_limit),
         ]);
     }
     table
+}
+
+fn ratio(ratio: Option<f64>) -> String {
+    ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"))
 }
