@@ -29,8 +29,11 @@ use crate::node::Node;
 
 /// Answers of one connection that may wait.
 const IN_FLIGHT: usize = 64;
-/// Bytes read at once while it is not known how long the request is.
+/// Bytes read at once while it is not known how long the request is; small requests that follow each other share a
+/// piece of memory of this size, which lives as long as a batch of them is kept in memory.
 const HEAD: usize = 4096;
+/// With less room than this a new piece of memory is begun, bytes.
+const LEAST: usize = 512;
 /// Bytes of a length.
 const LENGTH: usize = 4;
 
@@ -70,11 +73,12 @@ async fn requests(
 ) -> Result<(), String> {
     let mut input = BytesMut::new();
     let host = read.peer_addr().map(|peer| format!("/{}", peer.ip())).unwrap_or_default();
+    let mut stopping = node.stopping.subscribe();
     loop {
         let mut share = node.budget.share();
         let frame = tokio::select! {
             frame = next_frame(node, &mut read, &mut input, &mut share) => frame?,
-            () = node.until_stopping() => return Ok(()),
+            _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
         };
         let Some(frame) = frame else { return Ok(()) };
         let (header, request) = match RequestHeader::decode(&frame) {
@@ -94,10 +98,10 @@ async fn requests(
         };
         node.metrics.kafka_request(header.api, frame.len());
         let answer = tokio::select! {
-            answer = dispatch::begin(node, &header, request, frame, &host) => answer?,
+            answer = dispatch::begin(node, &header, request, frame, &host) => answer,
             () = hung_up(&mut read), if waits_for_others(header.api) => return Ok(()),
             // Whoever waits for records or for other members of its group asks again elsewhere.
-            () = node.until_stopping() => return Ok(()),
+            _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
         };
         if replies.send(Reply { header, answer, share }).await.is_err() {
             return Ok(());
@@ -127,7 +131,9 @@ async fn next_frame(
     let limits = &node.config.limits;
     let idle = Duration::from_millis(limits.idle_timeout_ms);
     while input.len() < LENGTH {
-        input.reserve(HEAD);
+        if input.capacity() - input.len() < LEAST {
+            input.reserve(HEAD);
+        }
         match timeout(idle, read.read_buf(&mut (&mut *input).limit(HEAD))).await {
             Ok(Ok(0)) if input.is_empty() => return Ok(None),
             Ok(Ok(0)) => return Err("it ended in the middle of a request".to_owned()),
