@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 
 use crate::{manifest, root};
 
-const ALL: &[&str] = &["format", "io", "wal", "replica", "proto", "client", "inspect"];
+const ALL: &[&str] = &["format", "io", "wal", "replica", "meta", "proto", "client", "inspect"];
 
 /// Folder, and what it may depend on. A crate that is not listed here has no place in the house yet.
-const MAY_KNOW: [(&str, &[&str]); 9] = [
+const MAY_KNOW: [(&str, &[&str]); 10] = [
     ("format", &[]),
     ("src/io", &[]),
     ("src/wal", &["format", "io"]),
     ("src/replica", &["format"]),
+    ("src/meta", &["format", "wal", "io"]),
     ("src/proto", &["format"]),
     ("src/client", &["format", "proto", "io"]),
     ("src/node", ALL),

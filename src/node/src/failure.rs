@@ -11,8 +11,8 @@ use tidelog_proto::http::records::RecordsError;
 use tidelog_wal::{AppendError, ReadError};
 
 use crate::budget::BudgetError;
-use crate::meta::{Illegal, MetaError, PlacementError};
 use crate::ring::RingError;
+use tidelog_meta::{Illegal, MetaError, PlacementError};
 
 /// A code for programs, a message for people.
 #[derive(Debug, Clone, PartialEq, Eq)]

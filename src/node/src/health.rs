@@ -5,8 +5,8 @@ use serde::Serialize;
 use tidelog_proto::http::admin::DURABILITY_SINGLE_NODE;
 use tidelog_wal::{Stats, Status};
 
-use crate::meta::METADATA_SHARD;
 use crate::node::Node;
+use tidelog_meta::METADATA_SHARD;
 
 /// Why the node is not well: a shard that has stopped, or cannot be written because stored records are damaged.
 pub(crate) fn sick(node: &Node) -> Option<String> {

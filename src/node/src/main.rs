@@ -12,7 +12,6 @@ mod health;
 mod http;
 mod kafka;
 mod listener;
-mod meta;
 mod metrics;
 mod node;
 mod open;

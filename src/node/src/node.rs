@@ -14,10 +14,10 @@ use tokio::sync::{Mutex, watch};
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::groups::Groups;
-use crate::meta::{METADATA_SHARD, Metadata, Retention, Topic};
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::ring::Rings;
+use tidelog_meta::{METADATA_SHARD, Metadata, Retention, Topic};
 
 /// A shard that runs.
 #[derive(Debug)]

@@ -12,10 +12,10 @@ use tokio::task::JoinSet;
 
 use crate::config::{Config, ConfigError};
 use crate::groups;
-use crate::meta::{Command, METADATA_SHARD, MetaError, Metadata};
 use crate::node::{Node, Shard};
 use crate::reconcile::{self, ReconcileError};
 use crate::ring::{RingError, Rings};
+use tidelog_meta::{Command, METADATA_SHARD, MetaError, Metadata};
 
 /// Why the node does not start.
 #[derive(Debug, thiserror::Error)]

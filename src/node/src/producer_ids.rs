@@ -7,7 +7,7 @@
 
 use tokio::sync::Mutex;
 
-use crate::meta::{Command, MetaError, Metadata};
+use tidelog_meta::{Command, MetaError, Metadata};
 
 /// Ids of a block.
 const BLOCK: u64 = 1000;

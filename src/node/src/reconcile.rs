@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidelog_wal::{AppendError, Control, Status};
 
-use crate::meta::State;
 use crate::node::Node;
+use tidelog_meta::State;
 
 /// Why shards cannot be brought to agree.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +87,7 @@ pub(crate) async fn reconcile(node: &Node) -> Result<(), ReconcileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meta::{Command, Retention};
+    use tidelog_meta::{Command, Retention};
 
     fn state() -> State {
         let mut state = State::default();

@@ -125,7 +125,7 @@ async fn close(node: &Node) -> bool {
                 .and_then(|(shard, closed)| closed.map_err(|error| format!("shard {shard}: {error}"))),
         );
     }
-    if let Some(wal) = node.wal(crate::meta::METADATA_SHARD) {
+    if let Some(wal) = node.wal(tidelog_meta::METADATA_SHARD) {
         clean &= report(wal.close().await.map_err(|error| format!("the metadata: {error}")));
     }
     tracing::info!(clean, "stopped");

@@ -17,9 +17,9 @@ use tidelog_wal::{AppendError, Control};
 use tokio::task::JoinSet;
 
 use crate::failure::Failure;
-use crate::meta::{Command, Retention, place, plan};
 use crate::node::{LivePartition, LiveTopic, Node};
 use crate::open::{self, open_shard};
+use tidelog_meta::{Command, Retention, place, plan};
 
 impl Node {
     /// The topic to write to, created on the way if the node does that.

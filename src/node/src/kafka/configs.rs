@@ -11,8 +11,8 @@ use tidelog_proto::kafka::describe_configs::{
 use super::admin::{Refusal, refusal};
 use super::metadata::broker;
 use crate::failure::Failure;
-use crate::meta::Retention;
 use crate::node::Node;
+use tidelog_meta::Retention;
 
 /// Kinds of resources on the wire.
 const TOPIC: i8 = 2;

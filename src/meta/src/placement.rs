@@ -3,15 +3,16 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::command::{Command, Retention};
-use super::state::State;
+use crate::command::Command;
+use crate::state::State;
+use crate::topic::Retention;
 
 /// The most different retention settings that may be in use at once: each costs a shard.
 pub(crate) const MAX_CLASSES: usize = 64;
 
 /// Why a topic has no place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum PlacementError {
+pub enum PlacementError {
     /// Too many classes.
     #[error(
         "topics with {MAX_CLASSES} different retention settings exist; use one of those settings, or delete the topics of one"
@@ -24,7 +25,10 @@ pub(crate) enum PlacementError {
 
 /// Commands that make room for a topic of this class: the class without limits is spread over `spread` shards, each other
 /// class has one. A shard that carries nothing is taken over before a new one is opened.
-pub(crate) fn plan(state: &State, class: Retention, spread: u32) -> Result<Vec<Command>, PlacementError> {
+///
+/// # Errors
+/// When there are too many classes.
+pub fn plan(state: &State, class: Retention, spread: u32) -> Result<Vec<Command>, PlacementError> {
     let wanted = if class == Retention::default() { spread.max(1) as usize } else { 1 };
     let loads = state.loads();
     let have = state.shards.values().filter(|served| **served == class).count();
@@ -52,7 +56,10 @@ pub(crate) fn plan(state: &State, class: Retention, spread: u32) -> Result<Vec<C
 }
 
 /// The shard of each of `count` partitions.
-pub(crate) fn place(state: &State, class: Retention, count: u32) -> Result<Vec<u64>, PlacementError> {
+///
+/// # Errors
+/// When no shard serves the class.
+pub fn place(state: &State, class: Retention, count: u32) -> Result<Vec<u64>, PlacementError> {
     let mut shards: BinaryHeap<Reverse<(usize, u64)>> = state
         .loads()
         .into_iter()

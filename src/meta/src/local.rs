@@ -1,4 +1,4 @@
-//! The metadata's shard: commands go in, and come out again at the next start.
+//! The metadata of a node that is alone, in a shard of its own: commands go in, and come out again at the next start.
 //!
 //! # Durability
 //! A command is durable before it is applied. When its write fails the state stays as it was and the shard is
@@ -10,12 +10,13 @@ use bytes::Bytes;
 use tidelog_wal::{AppendError, Control, ReadError, Status, Wal};
 use tokio::sync::Mutex;
 
-use super::command::{Command, Illegal};
-use super::replay::Replay;
-use super::state::State;
+use crate::command::Command;
+use crate::illegal::Illegal;
+use crate::replay::Replay;
+use crate::state::{Applied, State};
 
 /// The shard of the metadata; data shards count from 1.
-pub(crate) const METADATA_SHARD: u64 = 0;
+pub const METADATA_SHARD: u64 = 0;
 /// Bytes of one part of a snapshot.
 const PART: usize = 1024 * 1024;
 /// No snapshot before so many bytes of commands.
@@ -23,24 +24,40 @@ const SNAPSHOT_AFTER: u64 = 1024 * 1024;
 
 /// Why the metadata cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum MetaError {
+pub enum MetaError {
+    /// An entry of a newer version.
     #[error("the metadata, LSN {lsn}: not understood, probably written by a newer version: {cause}")]
-    Unreadable { lsn: u64, cause: serde_json::Error },
+    Unreadable {
+        /// Where.
+        lsn: u64,
+        /// What the decoder says.
+        cause: serde_json::Error,
+    },
+    /// A command that was legal when it was written and is not now.
     #[error("the metadata, LSN {lsn}: {why}")]
-    Replay { lsn: u64, why: Illegal },
+    Replay {
+        /// Where.
+        lsn: u64,
+        /// What it breaks.
+        why: Illegal,
+    },
+    /// A failing disk or damage.
     #[error("the metadata cannot be read: {0}")]
     Read(#[from] ReadError),
+    /// Damage that recovery found.
     #[error("the metadata is damaged, so nothing is served: {0}")]
     Hole(std::sync::Arc<tidelog_wal::Hole>),
+    /// The command changes nothing.
     #[error(transparent)]
     Illegal(#[from] Illegal),
+    /// The command could not be made durable.
     #[error("the metadata could not be changed: {0}")]
     Append(#[from] AppendError),
 }
 
 /// The state, and the journal that feeds it.
 #[derive(Debug)]
-pub(crate) struct Metadata {
+pub struct Metadata {
     wal: Wal,
     state: RwLock<State>,
     /// Held while a command is on its way, so that commands are journalled in the order they are checked.
@@ -55,7 +72,10 @@ struct Journalled {
 
 impl Metadata {
     /// Reads the whole shard.
-    pub(crate) async fn replay(wal: Wal) -> Result<Metadata, MetaError> {
+    ///
+    /// # Errors
+    /// What cannot be read or understood: nothing is served on half of the metadata.
+    pub async fn replay(wal: Wal) -> Result<Metadata, MetaError> {
         if let Status::ReadOnly(hole) = wal.status() {
             return Err(MetaError::Hole(hole));
         }
@@ -67,18 +87,21 @@ impl Metadata {
     }
 
     /// Looks at the state.
-    pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+    pub fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Checks a command, makes it durable and applies it.
-    pub(crate) async fn propose(&self, command: Command) -> Result<(), MetaError> {
+    ///
+    /// # Errors
+    /// It is illegal, or could not be made durable. With [`AppendError::OutcomeUnknown`] the next start decides.
+    pub async fn propose(&self, command: Command) -> Result<Applied, MetaError> {
         let mut journalled = self.journalled.lock().await;
         self.read(|state| state.check(&command))?;
         let body = command.encode();
         journalled.command_bytes += body.len() as u64;
         self.wal.control(Control::Command { body: Bytes::from(body) }).await?;
-        self.state.write().unwrap_or_else(PoisonError::into_inner).apply(&command)?;
+        let applied = self.state.write().unwrap_or_else(PoisonError::into_inner).apply(&command)?;
         if journalled.command_bytes > SNAPSHOT_AFTER.max(2 * journalled.snapshot_bytes) {
             // The command holds without it; the next one tries again.
             match self.snapshot().await {
@@ -86,7 +109,7 @@ impl Metadata {
                 Err(error) => tracing::error!(%error, "no snapshot of the metadata could be written"),
             }
         }
-        Ok(())
+        Ok(applied)
     }
 
     async fn snapshot(&self) -> Result<u64, MetaError> {
@@ -105,7 +128,7 @@ impl Metadata {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meta::Retention;
+    use crate::topic::Retention;
     use tidelog_format::entry::EntryKind;
     use tidelog_io::block_on_posix;
     use tidelog_io::clock::Clock;

@@ -2,18 +2,18 @@
 
 use tidelog_format::entry::{EntryKind, Row};
 
-use super::command::Command;
-use super::journal::MetaError;
-use super::state::State;
+use crate::command::Command;
+use crate::local::MetaError;
+use crate::state::State;
 
 /// Takes entries in their order.
 #[derive(Debug, Default)]
-pub(super) struct Replay {
-    pub(super) state: State,
+pub(crate) struct Replay {
+    pub(crate) state: State,
     /// Bytes of commands behind the last snapshot.
-    pub(super) command_bytes: u64,
+    pub(crate) command_bytes: u64,
     /// Bytes of that snapshot.
-    pub(super) snapshot_bytes: u64,
+    pub(crate) snapshot_bytes: u64,
     /// A snapshot whose parts are still coming.
     parts: Vec<u8>,
     next_part: u64,
@@ -22,7 +22,7 @@ pub(super) struct Replay {
 
 impl Replay {
     /// Takes the next entry; after the first failure nothing is taken.
-    pub(super) fn entry(&mut self, lsn: u64, kind: EntryKind, row: &Row, body: &[u8]) {
+    pub(crate) fn entry(&mut self, lsn: u64, kind: EntryKind, row: &Row, body: &[u8]) {
         if self.failed.is_some() {
             return;
         }
@@ -35,7 +35,7 @@ impl Replay {
     }
 
     /// The state, or the first failure.
-    pub(super) fn finish(mut self) -> Result<Replay, MetaError> {
+    pub(crate) fn finish(mut self) -> Result<Replay, MetaError> {
         self.failed.take().map_or(Ok(self), Err)
     }
 
@@ -44,7 +44,7 @@ impl Replay {
         self.next_part = 0;
         self.command_bytes += body.len() as u64;
         let command = Command::decode(body).map_err(|cause| MetaError::Unreadable { lsn, cause })?;
-        self.state.apply(&command).map_err(|why| MetaError::Replay { lsn, why })
+        self.state.apply(&command).map(|_| ()).map_err(|why| MetaError::Replay { lsn, why })
     }
 
     fn part(&mut self, lsn: u64, row: &Row, body: &[u8]) -> Result<(), MetaError> {
@@ -73,7 +73,7 @@ impl Replay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meta::Retention;
+    use crate::topic::Retention;
 
     fn row(part: u64, parts: u32) -> Row {
         Row { partition: 0, base_offset: part, length: 0, count: parts, kind: 0 }
