@@ -196,7 +196,7 @@ fn ends_at(file: &SegmentFile, next: &SegmentFile) -> Option<u64> {
 }
 
 /// The first frame of a file, if it is intact. Whatever keeps it from being read is told when its turn comes.
-fn first_frame(file: &SegmentFile) -> Option<FirstFrame> {
+pub(crate) fn first_frame(file: &SegmentFile) -> Option<FirstFrame> {
     let mut window = Window::open(&file.path).ok()?;
     let mut walk = Walk::new(Expect { epoch: file.id.map(|(epoch, _)| epoch), ..Expect::default() });
     let mut need = BLOCK;

@@ -91,6 +91,19 @@ impl Checker {
     }
 }
 
+impl Checker {
+    /// What `repair` says of offsets that were gone already.
+    fn check_lost(&mut self, frame: &Frame<'_>, entry: &Entry<'_>) {
+        let Some(gone) = crate::lost::of(&entry.row) else { return };
+        let partition = entry.row.partition;
+        self.coverage.gone(partition, &gone);
+        let text =
+            format!("partition {partition}: offsets {}..{} were lost before a repair", gone.start, gone.end);
+        let finding = Finding::new(Severity::Note, Subject::Offsets, &self.file, text);
+        self.report(finding.lsn(frame.header.lsn));
+    }
+}
+
 impl Visitor for Checker {
     fn frame(&mut self, frame: &Frame<'_>) -> Result<(), InspectError> {
         self.frames += 1;
@@ -103,6 +116,7 @@ impl Visitor for Checker {
                 Some(EntryKind::PartitionDeleted) => self.coverage.deleted(entry.row.partition),
                 Some(EntryKind::Command) => self.commands = true,
                 Some(EntryKind::Snapshot) => self.snapshot = true,
+                None => self.check_lost(frame, &entry),
                 _ => {}
             }
         }

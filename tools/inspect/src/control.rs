@@ -26,6 +26,7 @@ pub(crate) fn kind_name(number: u8) -> &'static str {
         Some(EntryKind::Vote) => "vote",
         Some(EntryKind::Truncate) => "truncate",
         Some(EntryKind::Purge) => "purge",
+        None if number == crate::lost::LOST => "lost",
         None => "unknown",
     }
 }
@@ -44,7 +45,10 @@ pub(crate) fn says(entry: &Entry<'_>, max: usize) -> String {
         Some(EntryKind::Snapshot) => {
             format!("part {} of {}: {}", row.base_offset.saturating_add(1), row.count, text(entry.body, max))
         }
-        None => format!("kind {}, may be skipped: {}", row.kind, text(entry.body, max)),
+        None => match crate::lost::of(row) {
+            Some(gone) => format!("offsets {}..{} were lost before a repair", gone.start, gone.end),
+            None => format!("kind {}, may be skipped: {}", row.kind, text(entry.body, max)),
+        },
         Some(_) => text(entry.body, max),
     }
 }

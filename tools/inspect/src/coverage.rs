@@ -53,6 +53,15 @@ impl Coverage {
         self.partitions.remove(&partition);
     }
 
+    /// Offsets of which the file itself says that they are gone.
+    pub(crate) fn gone(&mut self, partition: u64, range: &Range<u64>) {
+        if let Some(follow) = self.partitions.get_mut(&partition)
+            && follow.next == range.start
+        {
+            follow.next = range.end;
+        }
+    }
+
     /// A batch; gives the offset that it must have instead, when it follows in no way.
     pub(crate) fn batch(&mut self, partition: u64, offset: u64, next: u64) -> Option<u64> {
         let gaps = self.gaps;

@@ -6,8 +6,9 @@ use tidelog_format::entry::{Entry, EntryKind};
 use tidelog_format::frame::Frame;
 use tidelog_format::record_format::{RecordFields, RecordFormat, escape_into};
 
-use crate::dump::{Dump, Filter};
+use crate::dump::Dump;
 use crate::error::InspectError;
+use crate::filter::Filter;
 use crate::finding::{Finding, Severity, Subject};
 use crate::names::{Name, Names};
 use crate::output::Screen;
@@ -18,12 +19,26 @@ use crate::record_json::RecordLine;
 const MAX_FINDINGS: usize = 1000;
 
 /// How a record is printed.
-enum Style {
+#[derive(Debug)]
+pub(crate) enum Style {
     Json,
     /// As the user says: raw, but escaped on a terminal.
     Format(RecordFormat),
     /// Topic, partition, offset, timestamp, key and value, tabs between, always escaped.
     Table,
+    /// Only counted.
+    Nothing,
+}
+
+impl Style {
+    /// As the command line says.
+    pub(crate) fn of(format: Option<RecordFormat>, json: bool) -> Style {
+        match (format, json) {
+            (Some(format), _) => Style::Format(format),
+            (None, true) => Style::Json,
+            (None, false) => Style::Table,
+        }
+    }
 }
 
 /// Prints records.
@@ -31,6 +46,9 @@ pub(crate) struct RecordDump<'s, 'o> {
     screen: &'s mut Screen<'o>,
     filter: Filter,
     style: Style,
+    /// Most records that are printed, and how many were.
+    most: u64,
+    printed: u64,
     names: Names,
     file: String,
     scratch: Vec<u8>,
@@ -39,21 +57,13 @@ pub(crate) struct RecordDump<'s, 'o> {
 }
 
 impl<'s, 'o> RecordDump<'s, 'o> {
-    pub(crate) fn new(
-        screen: &'s mut Screen<'o>,
-        filter: Filter,
-        format: Option<RecordFormat>,
-        json: bool,
-    ) -> RecordDump<'s, 'o> {
-        let style = match (format, json) {
-            (Some(format), _) => Style::Format(format),
-            (None, true) => Style::Json,
-            (None, false) => Style::Table,
-        };
+    pub(crate) fn new(screen: &'s mut Screen<'o>, filter: Filter, style: Style, most: u64) -> Self {
         RecordDump {
             screen,
             filter,
             style,
+            most,
+            printed: 0,
             names: Names::default(),
             file: String::new(),
             scratch: Vec::new(),
@@ -72,7 +82,8 @@ impl<'s, 'o> RecordDump<'s, 'o> {
             Ok(records) => {
                 for record in records {
                     match record {
-                        Ok((offset, record)) if self.filter.takes_offset(offset) => {
+                        Ok(_) if self.printed >= self.most => break,
+                        Ok((offset, record)) if self.filter.takes_record(offset, &record) => {
                             self.record(&name, partition_id, offset, &record)?;
                         }
                         Ok(_) => {}
@@ -101,8 +112,10 @@ impl<'s, 'o> RecordDump<'s, 'o> {
             value: record.value,
             headers: &record.headers,
         };
+        self.printed += 1;
         self.line.clear();
         match &self.style {
+            Style::Nothing => return Ok(()),
             Style::Json => {
                 return Ok(self.screen.json(&RecordLine { name, partition_id: id, offset, record })?);
             }
@@ -129,7 +142,7 @@ impl Visitor for RecordDump<'_, '_> {
     fn frame(&mut self, frame: &Frame<'_>) -> Result<(), InspectError> {
         self.names.note_frame(frame);
         for entry in frame.entries() {
-            if entry.kind() == Some(EntryKind::Batch) && self.filter.takes_batch(&entry) {
+            if entry.kind() == Some(EntryKind::Batch) && self.filter.takes_batch(&entry, &self.names) {
                 self.batch(frame, &entry)?;
             }
         }
@@ -145,5 +158,17 @@ impl Dump for RecordDump<'_, '_> {
 
     fn take_findings(&mut self) -> Vec<Finding> {
         std::mem::take(&mut self.findings)
+    }
+
+    fn shown(&self) -> u64 {
+        self.printed
+    }
+
+    fn is_done(&self) -> bool {
+        self.printed >= self.most
+    }
+
+    fn flush(&mut self) -> Result<(), InspectError> {
+        Ok(self.screen.out.flush()?)
     }
 }

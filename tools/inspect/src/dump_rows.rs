@@ -8,8 +8,9 @@ use tidelog_format::frame::Frame;
 use tidelog_format::record_format::escaped;
 
 use crate::control;
-use crate::dump::{Dump, Filter};
+use crate::dump::Dump;
 use crate::error::InspectError;
+use crate::filter::Filter;
 use crate::finding::Finding;
 use crate::names::Names;
 use crate::output::Screen;
@@ -73,16 +74,29 @@ pub(crate) struct RowDump<'s, 'o> {
     screen: &'s mut Screen<'o>,
     filter: Filter,
     json: bool,
+    /// Most frames that are printed, and how many were.
+    most: u64,
+    printed: u64,
     names: Names,
     file: String,
 }
 
 impl<'s, 'o> RowDump<'s, 'o> {
-    pub(crate) fn new(screen: &'s mut Screen<'o>, filter: Filter, json: bool) -> Result<Self, InspectError> {
-        Ok(RowDump { screen, filter, json, names: Names::default(), file: String::new() })
+    pub(crate) fn new(screen: &'s mut Screen<'o>, filter: Filter, json: bool, most: u64) -> Self {
+        let (names, file) = (Names::default(), String::new());
+        RowDump { screen, filter, json, most, printed: 0, names, file }
+    }
+
+    fn takes(&self, entry: &Entry<'_>, is_batch: bool) -> bool {
+        if is_batch {
+            self.filter.takes_batch(entry, &self.names)
+        } else {
+            self.filter.takes_control(entry, &self.names)
+        }
     }
 
     fn frame_line(&mut self, frame: &Frame<'_>, from: u64) -> Result<(), InspectError> {
+        self.printed += 1;
         let header = &frame.header;
         let line = Line::Frame {
             file: &self.file,
@@ -184,8 +198,7 @@ impl Visitor for RowDump<'_, '_> {
         for entry in frame.entries() {
             let from = start + entry.at as u64;
             let is_batch = entry.kind() == Some(EntryKind::Batch);
-            let taken =
-                if is_batch { self.filter.takes_batch(&entry) } else { self.filter.takes_control(&entry) };
+            let taken = self.takes(&entry, is_batch);
             if !taken {
                 continue;
             }
@@ -226,5 +239,17 @@ impl Dump for RowDump<'_, '_> {
 
     fn take_findings(&mut self) -> Vec<Finding> {
         Vec::new()
+    }
+
+    fn shown(&self) -> u64 {
+        self.printed
+    }
+
+    fn is_done(&self) -> bool {
+        self.printed >= self.most
+    }
+
+    fn flush(&mut self) -> Result<(), InspectError> {
+        Ok(self.screen.out.flush()?)
     }
 }

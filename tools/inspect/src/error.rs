@@ -14,12 +14,24 @@ pub(crate) enum InspectError {
     Nothing(PathBuf),
     #[error("{} is not a file; give a segment, a superblock or a file with one batch", .0.display())]
     NotAFile(PathBuf),
+    #[error("refused: {}: {why}", path.display())]
+    Unsafe { path: PathBuf, why: String },
+    #[error("{} can't be written: {cause}", path.display())]
+    Write { path: PathBuf, cause: io::Error },
+    /// A mistake of this program, found before anything wrong was written.
+    #[error("a frame that was laid anew does not read back; nothing of it was written")]
+    Rewrite,
+    #[error("the pattern can't be used: {0}")]
+    Pattern(Box<regex::Error>),
     #[error("byte {at} lies behind the file's end, which is at {len}")]
     Behind { at: u64, len: u64 },
     #[error("{} can't be listed: {cause}", path.display())]
     List { path: PathBuf, cause: io::Error },
     #[error(transparent)]
     Io(IoError),
+    /// Ends a command that was asked for no more. No failure.
+    #[error("as many were shown as were asked for")]
+    Enough,
     #[error("output failed: {0}")]
     Output(#[from] io::Error),
 }
@@ -36,6 +48,16 @@ impl InspectError {
     /// Whether nobody reads the output any more; that is no failure.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, InspectError::Output(cause) if cause.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// The process' exit code.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            InspectError::Pattern(_) => 2,
+            InspectError::Unsafe { .. } => 6,
+            error if error.is_not_found() => 3,
+            _ => 1,
+        }
     }
 
     /// Whether the thing asked for is not there.

@@ -136,6 +136,8 @@ impl fmt::Display for Finding {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
     Ok,
+    /// Nothing was found of what was looked for.
+    NotFound,
     Error,
     Corrupt,
 }
@@ -155,6 +157,7 @@ impl Status {
     pub(crate) fn exit_code(self) -> u8 {
         match self {
             Status::Ok => 0,
+            Status::NotFound => 3,
             Status::Error => 1,
             Status::Corrupt => 5,
         }

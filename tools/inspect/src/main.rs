@@ -6,7 +6,8 @@
 //! recovery does (`tidelog_format::walk`, `tidelog_format::verdict`), and works beside a running node.
 //!
 //! # Invariants
-//! - Files are opened for reading only, never locked, never written.
+//! - Files are opened for reading only, never locked, never written. `repair` and `export` write to a new place that
+//!   the user names, and nowhere else.
 //! - Every file is hostile: memory is bounded, and nothing from a file reaches a terminal unescaped.
 //!
 //! # Where is what
@@ -19,19 +20,25 @@ mod chain;
 mod checker;
 mod control;
 mod coverage;
+mod diff;
 mod dump;
 mod dump_records;
 mod dump_rows;
 mod error;
 mod explain;
+mod filter;
 mod finding;
+mod follow;
 mod identity;
+mod index;
+mod lost;
 mod names;
 mod output;
 mod pass;
 mod print;
 mod read;
 mod record_json;
+mod repair;
 mod resync;
 mod seal;
 mod sealed;
@@ -64,7 +71,7 @@ fn main() -> ExitCode {
             let text = escaped(error.to_string().as_bytes());
             // Nobody may be listening; the exit code says it too.
             let _ = writeln!(io::stderr(), "tidelog-inspect: {text}");
-            ExitCode::from(if error.is_not_found() { 3 } else { 1 })
+            ExitCode::from(error.exit_code())
         }
     }
 }
@@ -78,13 +85,17 @@ fn run(command: &Command) -> Result<Status, InspectError> {
             print::verify(&mut screen, common.output, &report)?;
             report.status
         }
-        Command::Dump(args) => dump::dump(&mut screen, args, &Tree::find(&args.common.path)?)?,
+        Command::Dump(args) => dump::dump(&mut screen, args)?,
         Command::Stat(common) => {
             let report = stat::stat(shown(&common.path), &Tree::find(&common.path)?)?;
             print::stat(&mut screen, common.output, &report)?;
             report.status
         }
         Command::Explain(args) => explain::explain(&mut screen, args)?,
+        Command::Repair(args) => repair::repair(&mut screen, args)?,
+        Command::Grep(args) => dump::grep(&mut screen, args)?,
+        Command::Diff(args) => diff::diff(&mut screen, args.output, &args.a, &args.b)?,
+        Command::Index(args) => index::index(&mut screen, args, &Tree::find(&args.common.path)?)?,
     };
     screen.out.flush()?;
     Ok(status)

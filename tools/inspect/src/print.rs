@@ -32,7 +32,7 @@ pub(crate) fn verify(screen: &mut Screen<'_>, output: Output, report: &Report) -
     }
     let count = |severity| report.findings.iter().filter(|finding| finding.severity == severity).count();
     let word = match report.status {
-        Status::Ok => "ok",
+        Status::Ok | Status::NotFound => "ok",
         Status::Error => "not all could be read",
         Status::Corrupt => "CORRUPT",
     };

@@ -80,9 +80,8 @@ impl Seal {
                 found.push(finding(Subject::Footer, place, text));
             }
             Ok(footer) => {
-                if let Some(text) =
-                    whole.then_some(index).flatten().and_then(|index| differs(footer, index, self))
-                {
+                let rebuilt = whole.then_some(index).flatten().map(|index| self.rebuilt(index));
+                if let Some(text) = rebuilt.and_then(|rebuilt| footer_differs(footer, &rebuilt)) {
                     found.push(finding(Subject::Footer, place, text));
                 }
             }
@@ -92,6 +91,25 @@ impl Seal {
             found.push(finding(Subject::Padding, padding, text));
         }
         found
+    }
+
+    /// The footer that the frames give; `index` is theirs.
+    pub(crate) fn rebuilt(&self, index: &SegmentIndex) -> Footer {
+        let trailer = &self.trailer;
+        let mut rebuilt = index.clone().seal(&SealedAs {
+            salt: trailer.salt,
+            base_lsn: trailer.base_lsn,
+            next_lsn: trailer.next_lsn,
+            chain: trailer.chain,
+            epoch: trailer.epoch,
+            block_index: u32::try_from(trailer.footer_position() / BLOCK_U64).unwrap_or(u32::MAX),
+        });
+        if let Ok(stored) = &self.footer
+            && !index.knows_producers()
+        {
+            rebuilt.producers.clone_from(&stored.producers);
+        }
+        rebuilt
     }
 
     /// Whether the digest is that of the frames, if that can be said.
@@ -119,20 +137,8 @@ fn number(value: Option<u64>) -> String {
 }
 
 /// How the footer differs from the one that the frames give.
-fn differs(footer: &Footer, index: &SegmentIndex, seal: &Seal) -> Option<String> {
-    let trailer = &seal.trailer;
-    let mut rebuilt = index.clone().seal(&SealedAs {
-        salt: trailer.salt,
-        base_lsn: trailer.base_lsn,
-        next_lsn: trailer.next_lsn,
-        chain: trailer.chain,
-        epoch: trailer.epoch,
-        block_index: u32::try_from(trailer.footer_position() / BLOCK_U64).unwrap_or(u32::MAX),
-    });
-    if !index.knows_producers() {
-        rebuilt.producers.clone_from(&footer.producers);
-    }
-    if *footer == rebuilt {
+pub(crate) fn footer_differs(footer: &Footer, rebuilt: &Footer) -> Option<String> {
+    if footer == rebuilt {
         return None;
     }
     let rows = rows_differ(&footer.partitions, &rebuilt.partitions);

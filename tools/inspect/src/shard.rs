@@ -41,6 +41,7 @@ pub(crate) struct Shard<'a> {
     folder: &'a ShardFolder,
     superblock: Option<&'a Identity>,
     lone: bool,
+    with_index: bool,
     past: Past,
     pub(crate) segments: Vec<SegmentReport>,
     pub(crate) findings: Vec<Finding>,
@@ -48,7 +49,13 @@ pub(crate) struct Shard<'a> {
 
 impl<'a> Shard<'a> {
     pub(crate) fn new(folder: &'a ShardFolder, superblock: Option<&'a Identity>, lone: bool) -> Shard<'a> {
-        Shard { folder, superblock, lone, past: Past::default(), segments: Vec::new(), findings: Vec::new() }
+        let (past, segments, findings) = (Past::default(), Vec::new(), Vec::new());
+        Shard { folder, superblock, lone, with_index: false, past, segments, findings }
+    }
+
+    /// Reports the indexes, too.
+    pub(crate) fn with_index(self) -> Shard<'a> {
+        Shard { with_index: true, ..self }
     }
 
     /// Verifies all segments, then the shard as a whole.
@@ -162,7 +169,7 @@ impl<'a> Shard<'a> {
         let mut checker = Checker::new(shown(&file.path), index, std::mem::take(&mut self.past.coverage));
         let mut read = read_segment(&mut self.past.chain, file, next, &mut checker)?;
         let mut findings = std::mem::take(&mut read.findings);
-        let report = self.report(&read, &checker);
+        let mut report = self.report(&read, &checker);
         if read.is_earlier_life {
             // What is in it is of no segment that counts.
             (self.past.index, self.past.coverage) = before;
@@ -171,6 +178,7 @@ impl<'a> Shard<'a> {
         findings.append(&mut checker.findings);
         findings.extend(self.identity(file, &read));
         findings.extend(check_seal(&mut read, &checker, next.is_some())?);
+        report.index = self.with_index.then(|| crate::index::compare(&read, checker.index.as_ref()));
         self.past.commands |= checker.commands;
         self.past.snapshot |= checker.snapshot;
         self.past.coverage = std::mem::take(&mut checker.coverage);
@@ -193,6 +201,7 @@ impl<'a> Shard<'a> {
             batches: checker.batches,
             records: checker.records,
             bytes: read.len,
+            index: None,
         }
     }
 

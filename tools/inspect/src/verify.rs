@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::error::InspectError;
 use crate::finding::{Finding, Severity, Status, Subject};
 use crate::identity::{self, Identity};
+use crate::index::IndexReport;
 use crate::shard::Shard;
 use crate::tree::Tree;
 
@@ -31,6 +32,9 @@ pub(crate) struct SegmentReport {
     pub(crate) batches: u64,
     pub(crate) records: u64,
     pub(crate) bytes: u64,
+    /// What the frames give as index, where that was asked for.
+    #[serde(skip)]
+    pub(crate) index: Option<IndexReport>,
 }
 
 /// Verifies everything in the tree.

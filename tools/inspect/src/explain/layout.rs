@@ -175,7 +175,8 @@ layout! {
         84 4 "producers" Number "rows of the producer snapshot",
         88 8 "first_append_time" Time "append time of the first frame",
         96 8 "last_append_time" Time "append time of the last frame",
-        104 24 "zero" Zero "reserved",
+        104 4 "producer_batches" Number "batches of all producers' rows",
+        108 20 "zero" Zero "reserved",
     ]
 }
 
@@ -201,6 +202,29 @@ layout! {
         8 8 "max_timestamp" Time "largest timestamp from here to the next position",
         16 4 "block" Number "the frame's place in the file, in blocks of 4096",
         20 4 "zero" Zero "reserved",
+    ]
+}
+
+layout! {
+    /// What a producer wrote last to a partition, in a footer.
+    PRODUCER = "footer-producer", 32, false, [
+        0 8 "partition" Number "the partition's number",
+        8 8 "producer_id" Signed "the idempotent producer",
+        16 4 "run" Number "sequences up to the last that are known to be stored",
+        20 4 "age" Number "blocks of frames since the last batch",
+        24 2 "epoch" Signed "the producer's epoch",
+        26 2 "batches" Number "how many batches are its",
+        28 4 "zero" Zero "reserved",
+    ]
+}
+
+layout! {
+    /// One of the last batches of a producer, in a footer.
+    PRODUCER_BATCH = "footer-producer-batch", 24, false, [
+        0 8 "base_offset" Number "offset of its first record",
+        8 8 "lsn" Number "of its frame",
+        16 4 "first_sequence" Number "sequence number of its first record",
+        20 4 "count" Number "records",
     ]
 }
 
@@ -270,6 +294,8 @@ mod tests {
             (FOOTER, 32),
             (PARTITION, 0),
             (POSITION, 0),
+            (PRODUCER, 0),
+            (PRODUCER_BATCH, 0),
             (TRAILER, 32),
             (SUPERBLOCK, 32),
             (BATCH, 0),

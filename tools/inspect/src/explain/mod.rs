@@ -32,6 +32,7 @@ use crate::pass::{Hole, Visitor};
 use crate::read::read_segment;
 use crate::tree::{Tree, shown};
 use field::Structure;
+pub(crate) use frame::position_of;
 
 /// Takes structures as they are found.
 pub(crate) type Sink<'a> = dyn FnMut(Structure) -> Result<(), InspectError> + 'a;
@@ -159,6 +160,20 @@ fn segment(
     let behind = holes.iter().map(|hole| hole.to).max().unwrap_or(0).max(read.passed.end_position());
     place::behind(&mut read.window, behind, &read.passed, wanted, page)?;
     Ok(Status::of(&read.findings))
+}
+
+/// What stands at a byte of a frame, in words; `bytes` are the whole frame.
+pub(crate) fn field_at(bytes: &[u8], from: u64, byte: u64) -> Result<String, InspectError> {
+    let block_index = u32::try_from(from / tidelog_format::block::BLOCK_U64).unwrap_or(u32::MAX);
+    let expect = Expect { block_index, ..Expect::default() };
+    let mut found = String::from("no field");
+    frame::explain(bytes, from, &expect, &Wanted(Some(byte)), &mut |structure| {
+        if let Some(field) = structure.fields.iter().find(|field| (field.from..field.to).contains(&byte)) {
+            found = format!("{} of {}", field.field, structure.structure);
+        }
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// For `Output` in one place.

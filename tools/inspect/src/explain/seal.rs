@@ -7,7 +7,9 @@ use tidelog_format::scan::Expect;
 use super::field::{Structure, Verdict};
 use super::frame::{unfollowed, zeroes};
 use super::header::{self, covered_by};
-use super::layout::{END_BLOCK, FOOTER, Layout, PARTITION, POSITION, SUPERBLOCK, TRAILER};
+use super::layout::{
+    END_BLOCK, FOOTER, Layout, PARTITION, POSITION, PRODUCER, PRODUCER_BATCH, SUPERBLOCK, TRAILER,
+};
 use super::{Sink, Wanted};
 use crate::error::InspectError;
 
@@ -53,7 +55,7 @@ pub(crate) fn explain_footer(
 ) -> Result<(), InspectError> {
     let (mut head, good) = header::explain(&FOOTER, bytes, position, expect);
     let number = |name| usize::try_from(FOOTER.number(bytes, name)).unwrap_or(usize::MAX);
-    let (partitions, positions) = (number("partitions"), number("positions"));
+    let partitions = number("partitions");
     let body = HEADER_LEN.checked_add(number("body_len")).and_then(|end| bytes.get(HEADER_LEN..end));
     let crc = body.map(crc32c::crc32c).unwrap_or_default();
     let body_good = good && body.is_some() && u64::from(crc) == FOOTER.number(bytes, "body_crc");
@@ -68,7 +70,12 @@ pub(crate) fn explain_footer(
         let takes = !rest.is_empty() && wanted.takes(from, from + rest.len() as u64);
         return if takes { sink(unfollowed(rest, from)) } else { Ok(()) };
     };
-    let rows = [(&PARTITION, partitions), (&POSITION, positions)];
+    let rows = [
+        (&PARTITION, partitions),
+        (&POSITION, number("positions")),
+        (&PRODUCER, number("producers")),
+        (&PRODUCER_BATCH, number("producer_batches")),
+    ];
     let mut at = 0;
     for (layout, count) in rows {
         for index in 0..count {
@@ -91,7 +98,7 @@ pub(crate) fn explain_footer(
 }
 
 fn row_structure(layout: &Layout, index: usize, row: &[u8], from: u64, good: bool) -> Structure {
-    let word = if layout.name == PARTITION.name { "partition" } else { "offset" };
+    let word = layout.fields.first().map_or("", |field| field.name);
     let structure = Structure::new(layout.name, from, row.len());
     structure
         .layout(layout, row, &Verdict::covered(good))
@@ -99,7 +106,7 @@ fn row_structure(layout: &Layout, index: usize, row: &[u8], from: u64, good: boo
         .says(format!("row {index}: {word} {}", layout.number(row, word)))
 }
 
-/// What of the body is neither a partition nor a position.
+/// What of the body is none of the rows that the header counts.
 fn rest(
     body: &[u8],
     at: usize,

@@ -7,10 +7,14 @@ mod support;
 
 mod chain;
 mod damage;
+mod diff;
 mod dump;
 mod explain;
+mod filters;
+mod index;
 mod place;
 mod producers;
+mod repair;
 mod running;
 mod stat;
 mod tails;
