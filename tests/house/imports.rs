@@ -18,6 +18,7 @@ const MAY_KNOW: [(&str, &[&str]); 10] = [
     ("src/node", ALL),
     ("tools/inspect", &["format", "io"]),
     ("benches", ALL),
+    ("tests/model", &[]),
 ];
 
 fn ours(table: &toml::Table, kind: &str) -> BTreeSet<String> {

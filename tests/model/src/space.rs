@@ -1,0 +1,72 @@
+//! The spaces that are explored whole: with the rules as they are, nothing may be violated in them.
+
+use crate::config::Config;
+use crate::invariants::seen;
+
+/// A configuration, and what its space must be worth: a model that explores nothing finds nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Space {
+    /// What may happen.
+    pub config: Config,
+    /// At least so many different states.
+    pub states: usize,
+    /// What must occur in it.
+    pub seen: &'static [&'static str],
+}
+
+const ONE_ATTEMPT: &[&str] = &[seen::ACKED, seen::SURFACED, seen::ZOMBIE];
+const RACING: &[&str] = &[seen::ACKED, seen::SURFACED, seen::ZOMBIE, seen::RACE];
+
+const fn space(config: Config, states: usize, seen: &'static [&'static str]) -> Space {
+    Space { config, states, seen }
+}
+
+const THREE: Config = Config::THREE;
+const ONE_FRAME: Config = Config { frames: 1, ..THREE };
+
+/// Small enough for every test run: together about a minute of one core.
+pub const QUICK: &[Space] = &[
+    space(THREE, 360_000, RACING),
+    space(Config { name: "readers", readers: true, ..THREE }, 680_000, RACING),
+    space(Config { name: "Q = 3, F = 1", ack_quorum: 3, ..THREE }, 600_000, RACING),
+    space(
+        Config { name: "two nodes, Q = 2, F = 1", nodes: 2, readers: true, crashes: 1, ..THREE },
+        130_000,
+        RACING,
+    ),
+    space(Config { name: "one node", nodes: 1, ack_quorum: 1, crashes: 1, ..THREE }, 1_300, RACING),
+    space(Config { name: "leaders close", closes: true, ..THREE }, 700_000, RACING),
+    space(Config { name: "a crash", crashes: 1, ..ONE_FRAME }, 400_000, RACING),
+    space(Config { name: "a lost disk", lost_disks: 1, ..ONE_FRAME }, 800_000, RACING),
+    space(Config { name: "rot", rot: 1, reports: true, attempts: 1, ..THREE }, 1_100_000, ONE_ATTEMPT),
+    space(Config { name: "rot twice", rot: 2, attempts: 1, ..THREE }, 130_000, ONE_ATTEMPT),
+    space(
+        Config { name: "rot and a crash", rot: 1, crashes: 1, attempts: 1, ..ONE_FRAME },
+        32_000,
+        ONE_ATTEMPT,
+    ),
+    space(Config { name: "fences asked again", asks_again: true, ..ONE_FRAME }, 110_000, RACING),
+    space(Config { name: "two spans", spans: 2, ..ONE_FRAME }, 1_000_000, RACING),
+];
+
+/// Larger ones, by hand: hours of one core and some GiB of memory.
+pub const LARGE: &[Space] = &[
+    space(Config { name: "three frames", frames: 3, ..THREE }, 1_000_000, RACING),
+    space(Config { name: "three attempts", attempts: 3, ..ONE_FRAME }, 1_000_000, RACING),
+    space(Config { name: "readers, a crash", readers: true, crashes: 1, ..ONE_FRAME }, 500_000, RACING),
+    space(Config { name: "two frames, a crash", crashes: 1, ..THREE }, 5_000_000, RACING),
+    space(Config { name: "two frames, a lost disk", lost_disks: 1, ..THREE }, 5_000_000, RACING),
+    space(
+        Config { name: "Q = 3, two lost disks", ack_quorum: 3, lost_disks: 2, ..ONE_FRAME },
+        1_000_000,
+        RACING,
+    ),
+    space(Config { name: "rot, two attempts", rot: 1, reports: true, ..ONE_FRAME }, 1_000_000, RACING),
+    space(
+        Config { name: "a crash and a lost disk", crashes: 1, lost_disks: 1, attempts: 1, ..THREE },
+        1_000_000,
+        ONE_ATTEMPT,
+    ),
+    space(Config { name: "two spans, closes", spans: 2, closes: true, ..ONE_FRAME }, 1_000_000, RACING),
+    space(Config { name: "two spans, a lost disk", spans: 2, lost_disks: 1, ..ONE_FRAME }, 1_000_000, RACING),
+];
