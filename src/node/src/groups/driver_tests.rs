@@ -183,3 +183,16 @@ fn limits_of_the_node_are_refused_by_name() {
         groups.commit("s", caller("", -1), vec![at(1, 2)]).await.unwrap();
     });
 }
+
+#[test]
+fn a_coordinator_that_could_not_read_its_offsets_answers_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    with_node(dir.path(), quick(), async |node| {
+        node.groups.give_up();
+        let error = GroupError::CoordinatorNotAvailable;
+        assert_eq!(node.groups.committed("g"), Err(error));
+        assert_eq!(node.groups.heartbeat("g", caller("a", 1)).await, Err(error));
+        let refused = node.groups.join("g", join("a", 10_000)).await.unwrap_err();
+        assert_eq!(refused.error, error);
+    });
+}

@@ -84,19 +84,28 @@ async fn create(
     })
 }
 
+/// How many partitions are assigned: each of them once, to us.
+fn assigned(node: &Node, topic: &CreatableTopic) -> Result<i32, Refusal> {
+    let us = [broker(node)];
+    let mut numbers: Vec<i32> = topic.assignments.iter().map(|one| one.partition_index).collect();
+    numbers.sort_unstable();
+    let each_once = (0..).zip(&numbers).all(|(wanted, number)| wanted == *number);
+    let ours = topic.assignments.iter().all(|one| one.broker_ids == us);
+    if topic.num_partitions == DEFAULT && each_once && ours {
+        return Ok(i32::try_from(numbers.len()).unwrap_or(i32::MAX));
+    }
+    let message =
+        format!("partitions can only be assigned to broker {}, each once, and then not be counted", us[0]);
+    Err((ErrorCode::InvalidReplicaAssignment, message))
+}
+
 /// What is asked, in our words.
 fn checked(node: &Node, topic: &CreatableTopic) -> Result<CreateTopic, Refusal> {
     check_writable_topic_name(&topic.name)
         .map_err(|error| (ErrorCode::InvalidTopicException, error.to_string()))?;
     let mut count = topic.num_partitions;
     if !topic.assignments.is_empty() {
-        let us = [broker(node)];
-        if count != DEFAULT || topic.assignments.iter().any(|one| one.broker_ids != us) {
-            let message =
-                format!("partitions can only be assigned to broker {}, and then not be counted", us[0]);
-            return Err((ErrorCode::InvalidReplicaAssignment, message));
-        }
-        count = i32::try_from(topic.assignments.len()).unwrap_or(i32::MAX);
+        count = assigned(node, topic)?;
     } else if !matches!(topic.replication_factor, -1 | 1) {
         let message = format!("replication factor {}: there is one node", topic.replication_factor);
         return Err((ErrorCode::InvalidReplicationFactor, message));
@@ -105,7 +114,7 @@ fn checked(node: &Node, topic: &CreatableTopic) -> Result<CreateTopic, Refusal> 
         DEFAULT => node.config.topics.partitions,
         count => u32::try_from(count).unwrap_or(0),
     };
-    let config = configs::checked(&topic.configs)?;
+    let config = configs::checked(&topic.configs, node.config.limits.batch_bytes)?;
     let request = CreateTopic { name: topic.name.clone(), partitions, config };
     request.check().map_err(|error| (ErrorCode::InvalidPartitions, error.to_string()))?;
     Ok(request)
@@ -185,6 +194,11 @@ async fn grow(node: &Arc<Node>, topic: &CreatePartitionsTopic, validate_only: bo
     if total as usize <= live.partitions.len() {
         let message = format!("topic `{}` has {} partitions already", topic.name, live.partitions.len());
         return Err((ErrorCode::InvalidPartitions, message));
+    }
+    let new = total as usize - live.partitions.len();
+    if let Some(given) = topic.assignments.as_ref().map(Vec::len).filter(|given| *given != new) {
+        let message = format!("{new} partitions are to be added, {given} are assigned");
+        return Err((ErrorCode::InvalidReplicaAssignment, message));
     }
     if validate_only {
         return Ok(());

@@ -118,7 +118,9 @@ fn of_broker(node: &Node) -> Vec<Setting> {
 }
 
 /// The settings of a new topic in our words. What would not be true is refused.
-pub(super) fn checked(configs: &[CreatableTopicConfig]) -> Result<TopicConfig, Refusal> {
+///
+/// `max_batch` is the longest batch that the node takes.
+pub(super) fn checked(configs: &[CreatableTopicConfig], max_batch: u64) -> Result<TopicConfig, Refusal> {
     let mut checked = TopicConfig::default();
     for config in configs {
         let Some(value) = config.value.as_deref() else { continue };
@@ -138,8 +140,14 @@ pub(super) fn checked(configs: &[CreatableTopicConfig]) -> Result<TopicConfig, R
             "message.timestamp.type" => only("CreateTime")?,
             "min.insync.replicas" | "flush.messages" => only("1")?,
             "unclean.leader.election.enable" => only("false")?,
-            // How storage is cut up is the node's matter; nothing that is promised depends on it.
-            "segment.bytes" | "segment.ms" | "file.delete.delay.ms" | "flush.ms" | "max.message.bytes" => {}
+            "max.message.bytes" => match value.parse::<u64>() {
+                Ok(bytes) if bytes <= max_batch => {}
+                _ => {
+                    return Err(invalid(&config.name, value, &format!("0 to {max_batch}, the node's limit")));
+                }
+            },
+            "remote.storage.enable" | "preallocate" => only("false")?,
+            name if is_without_effect(name) => {}
             name => {
                 return Err((ErrorCode::InvalidConfig, format!("there is no setting `{name}` of a topic")));
             }
@@ -147,6 +155,26 @@ pub(super) fn checked(configs: &[CreatableTopicConfig]) -> Result<TopicConfig, R
     }
     checked.check().map_err(|error| (ErrorCode::InvalidConfig, error.to_string()))?;
     Ok(checked)
+}
+
+/// Settings that clients send out of habit and that promise nothing: how storage is cut up and written is the node's
+/// matter, and compaction's settings matter only with the policy that is refused.
+fn is_without_effect(name: &str) -> bool {
+    const NAMES: [&str; 12] = [
+        "segment.bytes",
+        "segment.ms",
+        "segment.jitter.ms",
+        "segment.index.bytes",
+        "index.interval.bytes",
+        "file.delete.delay.ms",
+        "flush.ms",
+        "delete.retention.ms",
+        "min.cleanable.dirty.ratio",
+        "min.compaction.lag.ms",
+        "max.compaction.lag.ms",
+        "message.downconversion.enable",
+    ];
+    NAMES.contains(&name)
 }
 
 fn invalid(name: &str, value: &str, allowed: &str) -> Refusal {

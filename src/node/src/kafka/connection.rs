@@ -7,7 +7,8 @@
 //!
 //! # Limits
 //! A request's length is compared with `limits.request_bytes` before anything is allocated for it. While [`IN_FLIGHT`]
-//! answers wait, or a shard has no room, nothing more is read: the client feels it through TCP.
+//! answers wait, a shard has no room, or all requests together hold `limits.memory_bytes`, nothing more is read: the
+//! client feels it through TCP.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use tokio::time::timeout;
 
 use super::dispatch::{self, Answer};
 use super::rope::Rope;
-use crate::budget::Share;
+use crate::budget::{BudgetError, Share};
 use crate::node::Node;
 
 /// Answers of one connection that may wait.
@@ -34,6 +35,8 @@ const IN_FLIGHT: usize = 64;
 const HEAD: usize = 4096;
 /// With less room than this a new piece of memory is begun, bytes.
 const LEAST: usize = 512;
+/// How often a request that waits for memory looks for it.
+const MEMORY_PAUSE: Duration = Duration::from_millis(5);
 /// Bytes of a length.
 const LENGTH: usize = 4;
 
@@ -52,11 +55,8 @@ pub(crate) async fn serve(node: &Arc<Node>, stream: TcpStream) {
     let mut reading = pin!(requests(node, read, replies));
     let mut writing = pin!(answer_all(node, write, answers));
     let ended = tokio::select! {
-        ended = reading.as_mut() => match ended {
-            // What was taken is answered.
-            Ok(()) => writing.await,
-            Err(why) => Err(why),
-        },
+        // What was taken is answered, also when what follows it is no request.
+        ended = reading.as_mut() => writing.await.and(ended),
         ended = writing.as_mut() => ended,
     };
     if let Err(why) = ended {
@@ -150,7 +150,7 @@ async fn next_frame(
             limits.request_bytes
         )
     })?;
-    share.grow(len).map_err(|error| error.to_string())?;
+    take(share, len).await?;
     input.advance(LENGTH);
     input.reserve(len.saturating_sub(input.len()));
     while input.len() < len {
@@ -164,6 +164,16 @@ async fn next_frame(
         }
     }
     Ok(Some(input.split_to(len)))
+}
+
+/// Takes memory for a request, waiting for that of others where it must: they are all on their way to an end.
+async fn take(share: &mut Share, len: usize) -> Result<(), String> {
+    loop {
+        match share.grow(len) {
+            Err(BudgetError::Overloaded) => tokio::time::sleep(MEMORY_PAUSE).await,
+            taken => return taken.map_err(|error| error.to_string()),
+        }
+    }
 }
 
 /// Writes answers in the order of their requests.

@@ -32,6 +32,11 @@ struct Wanted {
 
 /// Reads; with less than the client wants, waits as long as it says.
 pub(super) async fn fetch(node: &Arc<Node>, version: i16, request: FetchRequest) -> FetchResponse {
+    if request.session_id != 0 {
+        // None is ever begun here: the client brings one of another server, and asks without it from now on.
+        let error_code = ErrorCode::FetchSessionIdNotFound.into();
+        return FetchResponse { error_code, ..FetchResponse::default() };
+    }
     let FetchRequest { max_wait_ms, min_bytes, max_bytes, topics, isolation_level, .. } = request;
     let mut shape = Vec::with_capacity(topics.len());
     let mut wanted = Vec::new();

@@ -21,8 +21,9 @@ use crate::groups::{
 };
 use crate::node::Node;
 
-/// The key type of consumer groups in FindCoordinator.
+/// The key types of FindCoordinator: consumer groups, and transactions.
 const GROUP_KEY: i8 = 0;
+const TRANSACTION_KEY: i8 = 1;
 /// The only kind of group there is.
 const CLASSIC: &str = "classic";
 /// Characters of the client's name in a member id that is made for it.
@@ -74,11 +75,16 @@ pub(super) fn find_coordinator(
             };
         }
         let message = "only consumer groups have a coordinator here: there are no transactions";
+        let code = match request.key_type {
+            // The one by which clients give up at once; with others some ask again for minutes.
+            TRANSACTION_KEY => ErrorCode::TransactionalIdAuthorizationFailed,
+            _ => ErrorCode::InvalidRequest,
+        };
         Coordinator {
             key,
             node_id: -1,
             port: -1,
-            error_code: ErrorCode::InvalidRequest.into(),
+            error_code: code.into(),
             error_message: Some(message.to_owned()),
             ..Coordinator::default()
         }

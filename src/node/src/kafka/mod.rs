@@ -23,3 +23,5 @@ pub(crate) use connection::serve;
 
 #[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod refusal_tests;

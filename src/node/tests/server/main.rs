@@ -8,6 +8,7 @@ mod support;
 mod bad_input;
 mod damage;
 mod durability;
+mod kafka;
 mod limits;
 mod opentsdb;
 mod records;
