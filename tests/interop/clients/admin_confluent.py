@@ -64,7 +64,7 @@ say(check="create partitions")
 config = only(admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, "a")]))
 assert config["retention.ms"].value == "3600000" and not config["retention.ms"].is_default
 assert config["cleanup.policy"].value == "delete" and config["retention.bytes"].value == "-1"
-assert "fsync" in config["tidelog.durability"].value or config["tidelog.durability"].value
+assert "fdatasync" in config["tidelog.durability"].value
 broker = only(admin.describe_configs([ConfigResource(ConfigResource.Type.BROKER, str(cluster.controller.id))]))
 assert broker["advertised.listeners"].value == f"PLAINTEXT://{server}"
 say(check="describe configs")
@@ -117,6 +117,13 @@ only(admin.delete_consumer_groups(["g"]))
 refused(KafkaError.GROUP_ID_NOT_FOUND, admin.delete_consumer_groups(["g"]))
 assert not admin.list_consumer_groups().result(60).valid
 say(check="delete groups")
+
+try:
+    Producer(settings | {"transactional.id": "me"}).init_transactions(60)
+    raise AssertionError("there are no transactions")
+except KafkaException as error:
+    assert error.args[0].fatal() and error.args[0].code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, error
+say(check="transactions are refused for good")
 
 only(admin.delete_topics(["a"]))
 refused(KafkaError.UNKNOWN_TOPIC_OR_PART, admin.delete_topics(["a"]))

@@ -51,7 +51,7 @@ configs = admin.describe_configs(asked, config_filter="all")
 config = configs["topic"]["a"]
 assert config["retention.bytes"]["value"] in (1000000, "1000000"), config["retention.bytes"]
 assert config["cleanup.policy"]["value"] in ("delete", ["delete"]), config["cleanup.policy"]
-assert config["tidelog.durability"]["value"]
+assert "fdatasync" in config["tidelog.durability"]["value"]
 assert configs["broker"][str(us)]["advertised.listeners"]["config_source"] == "STATIC_BROKER_CONFIG"
 say(check="describe configs")
 

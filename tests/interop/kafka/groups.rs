@@ -132,6 +132,44 @@ fn clients_of_three_makers_share_one_group() {
     one_of_three_is_killed([Client::Confluent, Client::KafkaPython, Client::Aiokafka], "range");
 }
 
+#[test]
+fn consumers_go_on_when_the_server_was_killed() {
+    if !are_installed() {
+        return;
+    }
+    let mut node = start();
+    create(&node, "shared", 6);
+    fill(&node, "shared", 0);
+    let begin = |client: &Client| {
+        let assignor = if *client == Client::Confluent { "cooperative-sticky" } else { "roundrobin" };
+        let job =
+            json!({"group": client.name(), "topics": ["shared"], "assignor": assignor, "session_ms": 10_000});
+        Driver::start(&node, *client, "group", &job)
+    };
+    let mut members: Vec<Driver> = Client::ALL.iter().map(begin).collect();
+    let mut until_read = |upto: i64| {
+        let all: BTreeSet<(i32, i64)> =
+            (0..PARTITIONS).flat_map(|p| (0..upto).map(move |n| (p, n))).collect();
+        for (client, member) in Client::ALL.iter().zip(&mut members) {
+            wait::until(&format!("{client:?} to read all records"), || {
+                member.assert_well();
+                (read(&[member]) == all).then_some(())
+            });
+        }
+    };
+    for round in 1..=3 {
+        until_read(round * EACH);
+        node.kill();
+        node.restart();
+        fill(&node, "shared", round * EACH);
+    }
+    until_read(4 * EACH);
+    members.into_iter().for_each(|member| drop(member.finish()));
+    for client in Client::ALL {
+        assert_eq!(offsets(&node, client.name()), [4 * EACH; 6], "{client:?}: what was read is committed");
+    }
+}
+
 /// The partitions of a member by its instance.
 fn part_of(group: &Value, instance: &str) -> Vec<i64> {
     let members = group["members"].as_array().unwrap();
