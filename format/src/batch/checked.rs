@@ -25,7 +25,8 @@ impl Batch {
     ///
     /// # Errors
     /// `Corrupt` for lengths and CRC, `TooLarge` for more than [`MAX_BATCH_LEN`] bytes, `Unsupported` for another
-    /// magic, an unknown codec or attribute bits that are not served, `Invalid` for counts that do not fit.
+    /// magic, an unknown codec or attribute bits that are not served, `Invalid` for counts that do not fit and for a
+    /// producer id without epoch or sequence.
     pub fn validate(bytes: BytesMut) -> Result<Self, BatchError> {
         let view = BatchView::frame(&bytes)?;
         let header = *view.header();
@@ -37,6 +38,7 @@ impl Batch {
         view.verify_crc()?;
         header.check_attributes()?;
         header.check_counts()?;
+        header.check_producer()?;
         let codec = header.codec()?;
         Ok(Self { bytes, header, codec })
     }

@@ -140,6 +140,10 @@ fields! {
     Codec = "the codec",
     /// Offset of the last record less that of the first.
     LastOffsetDelta = "the last offset delta",
+    /// An idempotent producer's epoch.
+    ProducerEpoch = "the producer epoch",
+    /// The sequence number of an idempotent producer's first record.
+    BaseSequence = "the base sequence",
     /// The number of records.
     Count = "the record count",
     /// The highest timestamp, in ms.

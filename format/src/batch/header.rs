@@ -163,6 +163,18 @@ impl BatchHeader {
         Err(BatchError::invalid(Field::Count, self.count, Allowed::AtMost(most)))
     }
 
+    /// Whether a batch of an idempotent producer has what goes with its id.
+    pub(super) fn check_producer(&self) -> Result<(), BatchError> {
+        let fields = [
+            (Field::ProducerEpoch, i32::from(self.producer_epoch)),
+            (Field::BaseSequence, self.base_sequence),
+        ];
+        match fields.into_iter().find(|(_, value)| self.has_producer() && *value < 0) {
+            Some((field, value)) => Err(BatchError::invalid(field, value, Allowed::AtLeast(0))),
+            None => Ok(()),
+        }
+    }
+
     /// Whether the attributes ask only for what is served: a known codec and nothing else.
     pub(super) fn check_attributes(&self) -> Result<(), BatchError> {
         self.codec()?;

@@ -68,6 +68,7 @@ impl From<AppendError> for Failure {
                 ErrorCode::StorageFailed
             }
             AppendError::Closed => ErrorCode::ShuttingDown,
+            AppendError::Sequence(_) => ErrorCode::OutOfSequence,
             AppendError::Invalid(_) => ErrorCode::Internal,
         };
         Failure::new(code, error.to_string())

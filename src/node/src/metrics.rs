@@ -127,7 +127,7 @@ impl Collector for NodeCollector {
 
 type Read = fn(&Stats) -> u64;
 
-fn shard_counters() -> [(&'static str, &'static str, Read); 15] {
+fn shard_counters() -> [(&'static str, &'static str, Read); 19] {
     [
         ("wal_commits", "Group commits", |s| Stats::get(&s.commits)),
         ("wal_batches", "Batches made durable", |s| Stats::get(&s.batches)),
@@ -135,6 +135,16 @@ fn shard_counters() -> [(&'static str, &'static str, Read); 15] {
         ("wal_batch_bytes", "Bytes of batches made durable", |s| Stats::get(&s.batch_bytes)),
         ("wal_frame_bytes", "Bytes of frames written", |s| Stats::get(&s.frame_bytes)),
         ("wal_padding_bytes", "Bytes of padding in frames", |s| Stats::get(&s.padding_bytes)),
+        ("wal_duplicates", "Batches sent again, answered with what was stored", |s| {
+            Stats::get(&s.duplicates)
+        }),
+        ("wal_out_of_order", "Batches refused: a batch of their producer is missing before them", |s| {
+            Stats::get(&s.out_of_order)
+        }),
+        ("wal_old_epochs", "Batches refused: their producer's epoch is over", |s| Stats::get(&s.old_epochs)),
+        ("wal_duplicates_forgotten", "Batches refused: stored before, their offset is forgotten", |s| {
+            Stats::get(&s.forgotten)
+        }),
         ("wal_write_nanos", "Nanoseconds spent waiting for writes", |s| Stats::get(&s.write_nanos)),
         ("wal_rolls", "Segments begun", |s| Stats::get(&s.rolls)),
         ("wal_rolls_waited", "Segments begun without a file ready", |s| Stats::get(&s.rolls_waited)),
@@ -147,10 +157,15 @@ fn shard_counters() -> [(&'static str, &'static str, Read); 15] {
     ]
 }
 
-fn shard_gauges() -> [(&'static str, &'static str, Read); 4] {
+fn shard_gauges() -> [(&'static str, &'static str, Read); 5] {
     [
         ("wal_queue_bytes", "Bytes waiting or in flight", |s| Stats::get(&s.queue_bytes)),
         ("wal_segments", "Segments on disk", |s| Stats::get(&s.segments)),
+        (
+            "wal_producers",
+            "Producers, for each of their partitions, whose last batches are remembered",
+            |s| Stats::get(&s.producers),
+        ),
         ("wal_next_lsn", "Next LSN", |s| Stats::get(&s.next_lsn)),
         ("wal_disk_reads", "Read operations on the disk since the start", |s| Stats::get(&s.disk_reads)),
     ]

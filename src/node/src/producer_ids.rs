@@ -17,6 +17,13 @@ const BLOCK: u64 = 1000;
 pub(crate) struct ProducerIds(Mutex<std::ops::Range<u64>>);
 
 impl ProducerIds {
+    /// Whether somebody has this id, or had it before a restart; none that is still to be given out.
+    pub(crate) async fn was_given(&self, id: i64, metadata: &Metadata) -> bool {
+        let block = self.0.lock().await;
+        let reserved = metadata.read(|state| state.next_producer);
+        u64::try_from(id).is_ok_and(|id| id < reserved && !block.contains(&id))
+    }
+
     /// An id that nobody has.
     pub(crate) async fn next(&self, metadata: &Metadata) -> Result<i64, MetaError> {
         let mut block = self.0.lock().await;

@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use tidelog_format::Salt;
@@ -54,8 +55,7 @@ impl<D: Disk> Appender<D> {
     ) -> Appender<D> {
         let shared = Arc::clone(&keeper.shared);
         let capacity = shared.options.gather_bytes + BESIDE;
-        let rows =
-            shared.state().index.partitions().map(|row| (row.partition, row.next_offset)).collect::<Vec<_>>();
+        let offsets = Offsets::new(&shared.state().index, from.next_lsn);
         Appender {
             filling: Filling::new(disk.buffer(capacity)),
             free: vec![disk.buffer(capacity), disk.buffer(capacity)],
@@ -66,7 +66,7 @@ impl<D: Disk> Appender<D> {
             entropy,
             cluster: identity.0,
             epoch: identity.1,
-            offsets: Offsets::new(rows.into_iter()),
+            offsets,
             writing: None,
             from,
             held: None,
@@ -124,7 +124,7 @@ impl<D: Disk> Appender<D> {
             };
             let (((result, buf), took), ()) = tokio::join!(write, meanwhile);
             if let Err(error) = result {
-                self.fail(framed.pending, &error);
+                self.fail(framed.pending, Some(framed.lsn), &error);
                 return Err(error);
             }
             self.shared.stats.wrote(took);
@@ -144,7 +144,7 @@ impl<D: Disk> Appender<D> {
                 self.refuse(item, AppendError::Full);
                 continue;
             }
-            match self.offsets.place(item, &mut self.filling, self.epoch, &self.shared.queue) {
+            match self.offsets.place(item, &mut self.filling, self.epoch, &self.shared) {
                 Placed::Done => {}
                 Placed::Held(item) => {
                     self.held = Some(item);
@@ -152,7 +152,7 @@ impl<D: Disk> Appender<D> {
                 }
             }
         }
-        self.shared.stats.queue_bytes.store(self.shared.queue.bytes(), std::sync::atomic::Ordering::Relaxed);
+        self.shared.stats.queue_bytes.store(self.shared.queue.bytes(), Ordering::Relaxed);
     }
 
     fn refuse(&self, item: Item, error: AppendError) {
@@ -176,8 +176,12 @@ impl<D: Disk> Appender<D> {
         if let Some(Item { work: Work::Roll, reply, cost }) = self.held.take() {
             self.end_segment();
             self.shared.queue.release(cost);
-            let durable =
-                Durable { lsn: self.from.next_lsn, base_offset: 0, append_time: self.from.last_append_time };
+            let durable = Durable {
+                lsn: self.from.next_lsn,
+                base_offset: 0,
+                append_time: Some(self.from.last_append_time),
+                duplicate: false,
+            };
             // Whoever asked may be gone.
             let _ = reply.send(Ok(durable));
         }
@@ -201,7 +205,7 @@ impl<D: Disk> Appender<D> {
             }
             Err(error) => {
                 let pending = std::mem::take(&mut self.filling.pending);
-                self.fail(pending, &error);
+                self.fail(pending, None, &error);
                 return Err(error);
             }
         };
@@ -239,10 +243,7 @@ impl<D: Disk> Appender<D> {
             sealed: false,
         };
         state.segments.insert(segment);
-        self.shared
-            .stats
-            .segments
-            .store(state.segments.len() as u64 + 1, std::sync::atomic::Ordering::Relaxed);
+        self.shared.stats.segments.store(state.segments.len() as u64 + 1, Ordering::Relaxed);
         drop(state);
         let digest = writing.digest.value();
         self.keeper.seal_later(ToSeal { id: writing.id, file: writing.file, footer, digest });
@@ -256,6 +257,7 @@ impl<D: Disk> Appender<D> {
         let empty = Filling::new(self.free.pop().unwrap_or_else(|| Buf::heap(capacity)));
         let filled = std::mem::replace(&mut self.filling, empty);
         let (write, framed) = writing.close_frame(filled, &mut self.from, append_time);
+        self.offsets.framed(framed.lsn, framed.blocks);
         Some((Rc::clone(&writing.file), write, framed))
     }
 
@@ -272,7 +274,7 @@ impl<D: Disk> Appender<D> {
         let stats = &self.shared.stats;
         Stats::add(&stats.frame_bytes, frames_len as u64);
         Stats::add(&stats.padding_bytes, padding as u64);
-        stats.next_lsn.store(lsn + 1, std::sync::atomic::Ordering::Relaxed);
+        stats.next_lsn.store(lsn + 1, Ordering::Relaxed);
         for pending in pending {
             if pending.kind == EntryKind::Batch {
                 Stats::add(&stats.batches, 1);
@@ -280,10 +282,12 @@ impl<D: Disk> Appender<D> {
                 Stats::add(&stats.batch_bytes, u64::from(pending.row.length));
             }
             self.shared.queue.release(pending.cost);
-            let durable = Durable { lsn, base_offset: pending.row.base_offset, append_time };
+            let base_offset = pending.row.base_offset;
+            let durable = Durable { lsn, base_offset, append_time: Some(append_time), duplicate: false };
             // A producer that is gone needs no answer.
             let _ = pending.reply.send(Ok(durable));
         }
+        self.offsets.published(lsn, &self.shared.queue);
         let half = self.shared.options.segment_bytes / 2;
         if active.end >= half {
             self.keeper.want_next();
@@ -313,6 +317,7 @@ impl<D: Disk> Appender<D> {
             state.wake(row.partition);
         }
         state.index.end_frame(framed.blocks);
+        self.shared.stats.producers.store(state.index.producers().len() as u64, Ordering::Relaxed);
     }
 
     /// Sleeps until there is work; false when the shard is to be closed. Marks the last write as synced when
@@ -362,17 +367,20 @@ impl<D: Disk> Appender<D> {
             let _ = pending.reply.send(Err(error.clone()));
         }
         self.filling.builder = FrameBuilder::default();
-        let state = self.shared.state();
-        self.offsets = Offsets::new(state.index.partitions().map(|row| (row.partition, row.next_offset)));
+        self.offsets.refuse_echoes(None, error, &self.shared.queue);
+        self.offsets.take_back(&self.shared.state().index);
     }
 
-    fn fail(&self, pending: Vec<Pending>, error: &IoError) {
-        let cause = Arc::new(error.clone());
+    /// Answers the entries of a frame that could not be written, and their duplicates: those of batches in frames up
+    /// to `lsn`, or all.
+    fn fail(&mut self, pending: Vec<Pending>, lsn: Option<u64>, error: &IoError) {
+        let error = AppendError::OutcomeUnknown { cause: Arc::new(error.clone()) };
         for pending in pending {
             self.shared.queue.release(pending.cost);
             // A producer that is gone needs no answer.
-            let _ = pending.reply.send(Err(AppendError::OutcomeUnknown { cause: Arc::clone(&cause) }));
+            let _ = pending.reply.send(Err(error.clone()));
         }
+        self.offsets.refuse_echoes(lsn, &error, &self.shared.queue);
     }
 
     /// After a failure, or at the end: nothing is written any more, everyone gets the reason.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tidelog_io::Disk;
 use tidelog_io::clock::Clock;
@@ -72,7 +73,8 @@ pub async fn open_shard<D: Disk>(
         status,
     };
     let (shared, ends) = Shared::new(spec.shard, spec.dir, options, clock, state);
-    shared.stats.next_lsn.store(found.from.next_lsn, std::sync::atomic::Ordering::Relaxed);
+    shared.stats.next_lsn.store(found.from.next_lsn, Ordering::Relaxed);
+    shared.stats.producers.store(shared.state().index.producers().len() as u64, Ordering::Relaxed);
     let next_id = SegmentId { number: found.next_number, epoch: spec.epoch };
     let keeper = Rc::new(Keeper::new(Arc::clone(&shared), spares, next_id));
     if writable {

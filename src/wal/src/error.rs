@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tidelog_format::producers::SequenceError;
 use tidelog_format::{Damage, Unsupported};
 use tidelog_io::IoError;
 
@@ -73,6 +74,9 @@ pub enum AppendError {
     /// The shard is closing or closed. Nothing was written.
     #[error("the shard is closing; nothing was written")]
     Closed,
+    /// The batch is not the one that its idempotent producer has to send next.
+    #[error(transparent)]
+    Sequence(#[from] SequenceError),
     /// The caller's fault.
     #[error("{0}")]
     Invalid(&'static str),

@@ -1,16 +1,21 @@
-//! Lays what waits into one frame: stamps offsets, copies each batch once into the write buffer.
+//! Lays what waits into one frame: judges sequences, stamps offsets, copies each batch once into the write buffer.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use tidelog_format::batch::Batch;
 use tidelog_format::block::{BLOCK, round_up};
 use tidelog_format::entry::{EntryKind, ROW_LEN, Row};
 use tidelog_format::frame::FrameBuilder;
-use tidelog_format::producers::Numbered;
+use tidelog_format::index::SegmentIndex;
+use tidelog_format::producers::{Judged, Numbered, Producers, SequenceError, Stored};
 use tidelog_io::Buf;
 
+use crate::echoes::{Echo, Echoes};
 use crate::error::AppendError;
 use crate::queue::{Item, Queue, Reply, Work};
+use crate::shared::Shared;
+use crate::stats::Stats;
 
 /// Room in a buffer beside the frame: an opening frame before it, an end block behind it.
 pub(crate) const BESIDE: usize = 2 * BLOCK;
@@ -74,63 +79,142 @@ impl Filling {
     }
 }
 
-/// Offsets handed out so far: what is framed, durable or not.
-#[derive(Default)]
+/// Offsets and sequences handed out so far: what is framed, durable or not.
 pub(crate) struct Offsets {
     next: HashMap<u64, u64>,
+    producers: Producers,
+    /// LSN that the frame being filled will have, unless a segment begins with it.
+    lsn: u64,
+    /// LSN behind the last frame that was published.
+    durable: u64,
+    echoes: Echoes,
 }
 
 impl Offsets {
-    pub(crate) fn new(live: impl Iterator<Item = (u64, u64)>) -> Offsets {
-        Offsets { next: live.collect() }
+    /// What the index says; all frames below `lsn` are durable.
+    pub(crate) fn new(index: &SegmentIndex, lsn: u64) -> Offsets {
+        Offsets {
+            next: next_offsets(index),
+            producers: index.producers().clone(),
+            lsn,
+            durable: lsn,
+            echoes: Echoes::default(),
+        }
     }
 
     /// Places one item into the frame.
-    pub(crate) fn place(&mut self, item: Item, filling: &mut Filling, epoch: u32, queue: &Queue) -> Placed {
+    pub(crate) fn place(&mut self, item: Item, filling: &mut Filling, epoch: u32, shared: &Shared) -> Placed {
         let Item { work, reply, cost } = item;
-        let refuse = |reply: Reply, error| {
-            queue.release(cost);
-            // A producer that is gone needs no answer.
-            let _ = reply.send(Err(error));
-            Placed::Done
-        };
         match work {
-            Work::Batch { partition, mut batch } => {
-                let Some(next) = self.next.get_mut(&partition) else {
-                    return refuse(reply, AppendError::UnknownPartition(partition));
-                };
-                if !filling.make_room(batch.len()) {
-                    return Placed::Held(Item { work: Work::Batch { partition, batch }, reply, cost });
-                }
-                let base_offset = *next;
-                let count = batch.count();
-                let Some(after) =
-                    next.checked_add(u64::from(count)).filter(|after| i64::try_from(*after).is_ok())
-                else {
-                    return refuse(reply, AppendError::Invalid("the partition's offsets are used up"));
-                };
-                *next = after;
-                batch.stamp(base_offset, epoch);
-                let times = (batch.header().base_timestamp, batch.max_timestamp());
-                let numbered = Numbered::of(batch.header());
-                let body = batch.freeze();
-                let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
-                let row = Row { partition, base_offset, length, count, kind: EntryKind::Batch as u8 };
-                filling.push(Pending { row, kind: EntryKind::Batch, times, numbered, body, reply, cost });
+            Work::Batch { partition, batch } => {
+                self.place_batch(partition, batch, (reply, cost), filling, epoch, shared)
             }
             Work::Control { kind, row, body } => {
                 if !filling.make_room(body.len()) {
                     return Placed::Held(Item { work: Work::Control { kind, row, body }, reply, cost });
                 }
                 if let Err(error) = self.control(kind, &row) {
-                    return refuse(reply, error);
+                    return refuse(reply, cost, error, shared);
                 }
                 let times = (i64::MAX, i64::MIN);
                 filling.push(Pending { row, kind, times, numbered: None, body, reply, cost });
+                Placed::Done
             }
-            Work::Roll => return Placed::Held(Item { work: Work::Roll, reply, cost }),
+            Work::Roll => Placed::Held(Item { work: Work::Roll, reply, cost }),
+        }
+    }
+
+    fn place_batch(
+        &mut self,
+        partition: u64,
+        mut batch: Batch,
+        (reply, cost): (Reply, u32),
+        filling: &mut Filling,
+        epoch: u32,
+        shared: &Shared,
+    ) -> Placed {
+        let Some(next) = self.next.get_mut(&partition) else {
+            return refuse(reply, cost, AppendError::UnknownPartition(partition), shared);
+        };
+        let numbered = Numbered::of(batch.header());
+        match numbered.map_or(Judged::New, |numbered| self.producers.check(partition, &numbered)) {
+            Judged::New => {}
+            Judged::Duplicate(original) => {
+                return self.echo(partition, Echo { original, reply, cost }, shared);
+            }
+            Judged::Refused(error) => {
+                count_refusal(&error, partition, self.lsn, shared);
+                return refuse(reply, cost, error.into(), shared);
+            }
+        }
+        if !filling.make_room(batch.len()) {
+            return Placed::Held(Item { work: Work::Batch { partition, batch }, reply, cost });
+        }
+        let (base_offset, count) = (*next, batch.count());
+        let after = next.checked_add(u64::from(count)).filter(|after| i64::try_from(*after).is_ok());
+        let Some(after) = after else {
+            return refuse(reply, cost, AppendError::Invalid("the partition's offsets are used up"), shared);
+        };
+        *next = after;
+        if let Some(numbered) = &numbered {
+            self.producers.note(partition, numbered, base_offset, self.lsn);
+        }
+        batch.stamp(base_offset, epoch);
+        let times = (batch.header().base_timestamp, batch.max_timestamp());
+        let body = batch.freeze();
+        let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        let row = Row { partition, base_offset, length, count, kind: EntryKind::Batch as u8 };
+        filling.push(Pending { row, kind: EntryKind::Batch, times, numbered, body, reply, cost });
+        Placed::Done
+    }
+
+    /// Answers a duplicate, or lets it wait for its original.
+    fn echo(&mut self, partition: u64, echo: Echo, shared: &Shared) -> Placed {
+        let Stored { lsn, base_offset, first_sequence, .. } = echo.original;
+        let durable = lsn < self.durable;
+        Stats::add(&shared.stats.duplicates, 1);
+        tracing::debug!(
+            shard = shared.shard,
+            lsn,
+            partition,
+            base_offset,
+            first_sequence,
+            durable,
+            "batch stored before"
+        );
+        if durable {
+            echo.answer(&shared.queue);
+        } else {
+            self.echoes.push(echo);
         }
         Placed::Done
+    }
+
+    /// The frame was closed as `lsn`, so many blocks long; the next one begins to fill.
+    pub(crate) fn framed(&mut self, lsn: u64, blocks: u32) {
+        if lsn != self.lsn {
+            self.producers.renumber(self.lsn, lsn);
+            self.echoes.renumber(self.lsn, lsn);
+        }
+        self.producers.end_frame(blocks);
+        self.lsn = lsn + 1;
+    }
+
+    /// All frames up to `lsn` are durable.
+    pub(crate) fn published(&mut self, lsn: u64, queue: &Queue) {
+        self.durable = lsn + 1;
+        self.echoes.settle(lsn, |echo| echo.answer(queue));
+    }
+
+    /// Nothing of the frame being filled will be: all is as the index says.
+    pub(crate) fn take_back(&mut self, index: &SegmentIndex) {
+        self.next = next_offsets(index);
+        self.producers = index.producers().clone();
+    }
+
+    /// Refuses the duplicates of batches in frames up to `lsn`; without one, all.
+    pub(crate) fn refuse_echoes(&mut self, lsn: Option<u64>, error: &AppendError, queue: &Queue) {
+        self.echoes.settle(lsn.unwrap_or(u64::MAX), |echo| echo.refuse(queue, error.clone()));
     }
 
     fn control(&mut self, kind: EntryKind, row: &Row) -> Result<(), AppendError> {
@@ -153,4 +237,26 @@ impl Offsets {
         }
         Ok(())
     }
+}
+
+fn next_offsets(index: &SegmentIndex) -> HashMap<u64, u64> {
+    index.partitions().map(|row| (row.partition, row.next_offset)).collect()
+}
+
+fn refuse(reply: Reply, cost: u32, error: AppendError, shared: &Shared) -> Placed {
+    shared.queue.release(cost);
+    // A producer that is gone needs no answer.
+    let _ = reply.send(Err(error));
+    Placed::Done
+}
+
+fn count_refusal(error: &SequenceError, partition: u64, lsn: u64, shared: &Shared) {
+    let stats = &shared.stats;
+    let counter = match error {
+        SequenceError::OutOfOrder { .. } => &stats.out_of_order,
+        SequenceError::OldEpoch { .. } => &stats.old_epochs,
+        SequenceError::Forgotten { .. } => &stats.forgotten,
+    };
+    Stats::add(counter, 1);
+    tracing::debug!(shard = shared.shard, lsn, partition, %error, "batch refused");
 }

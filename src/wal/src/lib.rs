@@ -13,6 +13,8 @@
 //! - One write in flight per shard. A write is one frame and its end block (the first of a segment: the opening
 //!   frame, one frame, the end block).
 //! - Offsets and LSNs are dense; frames become visible to readers after they are durable, in LSN order.
+//! - A batch that an idempotent producer sends twice is stored once. Its sequence is judged where offsets are given
+//!   out, against all that is framed; a duplicate is answered when its original is durable, with the original's offset.
 //! - No acknowledged byte is ever overwritten: the only block written twice is the end block.
 //! - A reader never repairs.
 //!
@@ -26,6 +28,7 @@
 
 mod appender;
 mod control;
+mod echoes;
 mod engine;
 mod error;
 mod frames;

@@ -21,6 +21,16 @@ pub struct Stats {
     pub frame_bytes: AtomicU64,
     /// Bytes of padding in those frames.
     pub padding_bytes: AtomicU64,
+    /// Batches that idempotent producers sent again, answered with what was stored before.
+    pub duplicates: AtomicU64,
+    /// Batches refused because they do not follow what their producer sent before.
+    pub out_of_order: AtomicU64,
+    /// Batches refused because their producer's epoch is over.
+    pub old_epochs: AtomicU64,
+    /// Batches refused because they were stored before, nobody knows any more where.
+    pub forgotten: AtomicU64,
+    /// Producers, each once for each of its partitions, of which the last batches are remembered.
+    pub producers: AtomicU64,
     /// Nanoseconds spent waiting for writes.
     pub write_nanos: AtomicU64,
     /// Writes by duration: bucket `b` counts those under `2^b` microseconds and not under half of it.

@@ -21,7 +21,8 @@ use crate::stats::Stats;
 pub struct Durable {
     pub(crate) lsn: u64,
     pub(crate) base_offset: u64,
-    pub(crate) append_time: i64,
+    pub(crate) append_time: Option<i64>,
+    pub(crate) duplicate: bool,
 }
 
 impl Durable {
@@ -35,9 +36,14 @@ impl Durable {
         self.base_offset
     }
 
-    /// When it was framed, ms since 1970.
-    pub fn append_time(&self) -> i64 {
+    /// When it was framed, ms since 1970; of a duplicate's original that is not remembered.
+    pub fn append_time(&self) -> Option<i64> {
         self.append_time
+    }
+
+    /// Whether an idempotent producer had sent the batch before: LSN and offset are those of the one that is stored.
+    pub fn is_duplicate(&self) -> bool {
+        self.duplicate
     }
 }
 
@@ -80,7 +86,7 @@ impl Wal {
     /// flight. Batches handed in one after the other by one caller keep their order.
     ///
     /// # Errors
-    /// With [`AppendError::OutcomeUnknown`] the batch may be on disk; with all others it is not.
+    /// With [`AppendError::OutcomeUnknown`] the batch may be on disk; with all others it was not put there by this call.
     pub async fn append(&self, partition: u64, batch: Batch) -> Result<Durable, AppendError> {
         self.begin_append(partition, batch).await?.await
     }

@@ -147,3 +147,16 @@ fn an_empty_builder_makes_no_batch() {
     let error = BatchError::invalid(Field::Count, 0, Allowed::AtLeast(1));
     assert_eq!(BatchBuilder::new(Codec::Zstd).finish(), Err(error));
 }
+
+#[test]
+fn a_producers_id_without_its_epoch_or_sequence_is_invalid() {
+    let validated = |id, epoch, sequence| {
+        let mut builder = BatchBuilder::new(Codec::None).producer(id, epoch, sequence);
+        builder.push(&Record { timestamp: 1, key: None, value: Some(b"v"), headers: Vec::new() }).unwrap();
+        Batch::validate(BytesMut::from(builder.finish().unwrap().bytes())).map(|_| ())
+    };
+    assert_eq!((validated(7, 0, 0), validated(-1, -1, -1)), (Ok(()), Ok(())));
+    let invalid = |field, got| Err(BatchError::invalid(field, got, Allowed::AtLeast(0)));
+    assert_eq!(validated(7, -1, 0), invalid(Field::ProducerEpoch, -1));
+    assert_eq!(validated(7, 0, -5), invalid(Field::BaseSequence, -5));
+}

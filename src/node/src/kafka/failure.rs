@@ -1,6 +1,7 @@
 //! From our errors to the codes by which Kafka's clients decide what to do.
 
 use tidelog_format::batch::{BatchError, Field};
+use tidelog_format::producers::SequenceError;
 use tidelog_proto::http::error::ErrorCode as Native;
 use tidelog_proto::kafka::ErrorCode;
 use tidelog_wal::{AppendError, ReadError};
@@ -19,6 +20,10 @@ pub(super) fn append(error: &AppendError) -> ErrorCode {
         | AppendError::Poisoned { .. }
         | AppendError::OutcomeUnknown { .. } => ErrorCode::KafkaStorageError,
         AppendError::Closed => ErrorCode::NotLeaderOrFollower,
+        AppendError::Sequence(SequenceError::OutOfOrder { .. }) => ErrorCode::OutOfOrderSequenceNumber,
+        AppendError::Sequence(SequenceError::OldEpoch { .. }) => ErrorCode::InvalidProducerEpoch,
+        // To a client this is success without an offset.
+        AppendError::Sequence(SequenceError::Forgotten { .. }) => ErrorCode::DuplicateSequenceNumber,
         AppendError::Invalid(_) => ErrorCode::InvalidRequest,
     }
 }

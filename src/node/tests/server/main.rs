@@ -8,6 +8,7 @@ mod support;
 mod bad_input;
 mod damage;
 mod durability;
+mod idempotence;
 mod kafka;
 mod limits;
 mod opentsdb;

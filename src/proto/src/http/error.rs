@@ -57,6 +57,8 @@ codes! {
     MethodNotAllowed = "method_not_allowed", 405;
     /// A topic of this name exists.
     TopicExists = "topic_exists", 409;
+    /// A batch of an idempotent producer that is not the one it has to send next.
+    OutOfSequence = "out_of_sequence", 409;
     /// The group has members, so that they say how far it has come.
     GroupNotEmpty = "group_not_empty", 409;
     /// Request, record or batch over a limit.

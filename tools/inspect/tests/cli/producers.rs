@@ -3,7 +3,7 @@
 use tidelog_format::BLOCK;
 use tidelog_format::footer::Footer;
 
-use crate::place::{Place, Shard, problems};
+use crate::place::{Place, Shard, problems, run};
 use crate::support::batches::{control, created, numbered};
 
 /// Two sealed segments and an open one; producers 40 and 41 write on over the rolls.
@@ -76,4 +76,17 @@ fn behind_a_segment_that_is_gone_producers_are_taken_as_the_first_footer_has_the
     });
     let (code, found) = problems(&place.shard(1));
     assert_eq!((code, found.len()), (5, 1), "{found:?}");
+}
+
+#[test]
+fn a_producer_in_a_footer_is_explained_down_to_its_field() {
+    let place = place();
+    let body = 3 * BLOCK + 128 + 64 + 24;
+    for (at, structure, field) in [
+        (body + 16, "footer-producer", "run"),
+        (body + 2 * 32 + 16, "footer-producer-batch", "first_sequence"),
+    ] {
+        let ran = run(&["explain", "--at", &at.to_string()], &place.segment(1, 2));
+        assert!(ran.out.contains(&format!("field {field} of {structure}")), "{}{}", ran.out, ran.err);
+    }
 }
