@@ -37,6 +37,8 @@ pub struct Config {
     pub reports: bool,
     /// Whether a fence that was answered may be answered again, with what has changed meanwhile.
     pub asks_again: bool,
+    /// Whether a node that lost its disk may take a span's frames as another store, and holds it from the seal on.
+    pub substitutes: bool,
     /// Whether leaders may close their span themselves.
     pub closes: bool,
     /// The rules that are planted wrong.
@@ -58,6 +60,7 @@ impl Config {
         readers: false,
         reports: false,
         asks_again: false,
+        substitutes: false,
         closes: false,
         bugs: Bugs::NONE,
     };

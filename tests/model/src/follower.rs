@@ -155,12 +155,14 @@ impl State {
     }
 
     /// `RepairAppend`: iff the attempt is not below the promise, which it raises: whoever is repaired is fenced. What is
-    /// here must begin what is sent, or be longer and the same up to there.
+    /// here must begin what is sent, or be longer and the same up to there. A substitute takes it too: it gets the whole
+    /// span, and counts only as a copy of what is sealed.
     pub fn repair(&mut self, config: &Config, node: Node, span: SpanNumber, attempt: Epoch, frames: Frames) {
         let follower = *self.follower(node);
         let tail = *follower.tail(span);
         let overtaken = attempt < follower.promised && !config.has(Bug::RepairUnfenced);
-        if overtaken || !self.is_held_by(span, node) || tail.writing() || tail.damaged {
+        let held = self.is_held_by(span, node) || self.may_substitute(config, span, self.replica(node));
+        if overtaken || !held || tail.writing() || tail.damaged {
             return;
         }
         let (shorter, longer) = (tail.frames.begins(&frames), frames.begins(&tail.frames));

@@ -36,6 +36,8 @@ pub mod seen {
     pub const SURFACED: &str = "seen: a sealed span holds a frame that was never acknowledged";
     /// A race that is lost.
     pub const RACE: &str = "seen: an attempt to seal is refused because of another";
+    /// A seal that does not have to wait for a disk that is lost.
+    pub const SUBSTITUTE: &str = "seen: a span is sealed with a new store in place of a lost one";
     /// A leader that goes on after the fence.
     pub const ZOMBIE: &str = "seen: the old leader frames on while its span is sealed";
 }
@@ -59,6 +61,9 @@ pub fn all() -> Vec<Property<World>> {
             sealed(state, 0).is_some_and(|frames| frames.end() > told(state, 0).acked.end())
         }),
         sometimes(seen::RACE, |_, state| state.sealers.contains(&crate::sealer::Sealer::Lost)),
+        sometimes(seen::SUBSTITUTE, |_, state| {
+            sealed(state, 0).is_some() && state.metadata.span(0).replicas.iter().any(|&store| store > 0)
+        }),
         sometimes(seen::ZOMBIE, |_, state| {
             sealed(state, 0).is_some_and(|frames| state.leader(0).frames.end() > frames.end())
         }),
@@ -157,7 +162,8 @@ fn read_is_committed(state: &State, span: SpanNumber) -> bool {
 /// Every answer that may be counted comes from a store that was a member when it answered.
 fn answers_are_of_members(state: &State) -> bool {
     state.network.iter().all(|message| match message {
-        Message::Appended { span, from, .. } => from.store == state.metadata.store_of(span, from.node),
+        // A substitute is a holder from the seal on, and has no part in what was acknowledged before.
+        Message::Appended { span, from, .. } => from.store <= state.metadata.store_of(span, from.node),
         _ => true,
     })
 }

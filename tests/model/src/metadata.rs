@@ -3,7 +3,7 @@
 use crate::bug::Bug;
 use crate::config::{Config, MOST_NODES, MOST_SPANS};
 use crate::frames::Frames;
-use crate::message::{Epoch, Node, SpanNumber, StoreId};
+use crate::message::{Epoch, Node, Replica, SpanNumber, StoreId};
 
 /// Where a span stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -102,6 +102,11 @@ impl Metadata {
         self.opened += 1;
         *self.span_mut(span + 1) = Span { epoch, replicas, state: SpanState::Open, base: frames };
         true
+    }
+
+    /// Part of `CommitSeal`: another store holds the span instead of one that is lost.
+    pub fn substitute(&mut self, span: SpanNumber, by: Replica) {
+        self.span_mut(span).replicas[usize::from(by.node)] = by.store;
     }
 
     /// The store with which a node holds a span.

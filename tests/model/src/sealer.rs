@@ -3,7 +3,7 @@
 use crate::bug::Bug;
 use crate::config::Config;
 use crate::frames::{Frames, Lsn};
-use crate::message::{Epoch, Grade, Message, Node, SpanNumber};
+use crate::message::{Epoch, Grade, Message, Replica, SpanNumber};
 use crate::state::State;
 
 /// One attempt to seal a span.
@@ -37,7 +37,7 @@ pub enum Sealer {
 /// An answer to a fence.
 #[derive(Clone, Copy)]
 struct Answer {
-    node: Node,
+    from: Replica,
     frames: Frames,
     grade: Grade,
     committed: Lsn,
@@ -75,7 +75,7 @@ impl State {
                 let believed = config.has(Bug::FirstBadIsEnd) && grade == Grade::Unproved;
                 let grade = if believed { Grade::Proved } else { grade };
                 (from.store == self.metadata.store_of(span, from.node)).then_some(Answer {
-                    node: from.node,
+                    from,
                     frames,
                     grade,
                     committed,
@@ -94,20 +94,22 @@ impl State {
         }
     }
 
-    /// Replicas that have promised this attempt and hold all of `frames`, by their answers.
-    fn holders(&self, config: &Config, span: SpanNumber, attempt: Epoch, frames: Frames) -> Vec<Node> {
+    /// Who has promised this attempt and holds all of `frames`, by their answers: replicas, and substitutes for those
+    /// whose disk is lost. One for each node, the newest.
+    fn holders(&self, config: &Config, span: SpanNumber, attempt: Epoch, frames: Frames) -> Vec<Replica> {
         let fenced = self.answers(config, span, attempt).into_iter();
-        let fenced = fenced.filter(|answer| frames.begins(&answer.frames)).map(|answer| answer.node);
+        let fenced = fenced.filter(|answer| frames.begins(&answer.frames)).map(|answer| answer.from);
         let repaired = self.network.iter().filter_map(|message| match message {
             Message::Repaired { attempt: to, from, end } if to == attempt && end >= frames.end() => {
-                (from.store == self.metadata.store_of(span, from.node)).then_some(from.node)
+                let held = from.store == self.metadata.store_of(span, from.node);
+                (held || self.may_substitute(config, span, from)).then_some(from)
             }
             _ => None,
         });
-        let mut nodes: Vec<Node> = fenced.chain(repaired).collect();
-        nodes.sort_unstable();
-        nodes.dedup();
-        nodes
+        let mut holders: Vec<Replica> = fenced.chain(repaired).collect();
+        holders.sort_unstable_by_key(|holder| (holder.node, std::cmp::Reverse(holder.store)));
+        holders.dedup_by_key(|holder| holder.node);
+        holders
     }
 
     /// Whether Q replicas have what is to be sealed.
@@ -128,8 +130,13 @@ impl State {
         let done = self.metadata.commit_seal(config, span, attempt, frames);
         self.sealers[coordinator] = if done { Sealer::Sealed } else { Sealer::Lost };
         if done {
+            for &holder in &holders {
+                if self.may_substitute(config, span, holder) {
+                    self.metadata.substitute(span, holder);
+                }
+            }
             let old = self.leader(span).node;
-            let next = holders.into_iter().find(|&node| node != old).unwrap_or(old);
+            let next = holders.iter().map(|holder| holder.node).find(|&node| node != old).unwrap_or(old);
             self.after_seal(config, span, next);
         }
     }
@@ -140,7 +147,7 @@ impl State {
 /// F proved answers are enough, since any Q replicas have one of them in common. Where all have answered,
 /// unproved ends count too, and each frame may come from whoever has it intact.
 fn decide(config: &Config, answers: &[Answer]) -> Option<Frames> {
-    let nodes = answers.iter().fold(0_u8, |seen, answer| seen | 1 << answer.node);
+    let nodes = answers.iter().fold(0_u8, |seen, answer| seen | 1 << answer.from.node);
     if nodes.count_ones() as usize != answers.len() {
         return None;
     }

@@ -5,7 +5,7 @@ use crate::disk::Faults;
 use crate::follower::Follower;
 use crate::frames::{Frames, Lsn};
 use crate::leader::Leader;
-use crate::message::{Network, Node, SpanNumber};
+use crate::message::{Network, Node, Replica, SpanNumber};
 use crate::metadata::Metadata;
 use crate::sealer::Sealer;
 
@@ -70,6 +70,12 @@ impl State {
     /// Whether `node` still has the store with which it holds the span.
     pub fn is_held_by(&self, span: SpanNumber, node: Node) -> bool {
         self.metadata.span(span).replicas[usize::from(node)] == self.follower(node).store
+    }
+
+    /// Whether a node's store may hold the span from its seal on: it takes the place of one that is known to be lost.
+    pub fn may_substitute(&self, config: &Config, span: SpanNumber, replica: Replica) -> bool {
+        let lost = self.metadata.store_of(span, replica.node) < replica.store;
+        config.substitutes && lost && self.follower(replica.node).store == replica.store
     }
 
     /// Whether an intact, durable frame of this span and LSN is on a holder's disk.
