@@ -29,11 +29,17 @@ pub(crate) enum Command {
     /// Print frames and batches, or records.
     Dump(DumpArgs),
     /// Count what is there.
-    Stat(Common),
+    Stat(StatArgs),
     /// Say who owns each byte of a file, and what it is worth.
     Explain(ExplainArgs),
     /// Print the records in which a pattern is found.
     Grep(GrepArgs),
+    /// Print the completion script for a shell.
+    Completions(CompletionsArgs),
+    /// Write the man pages into a directory.
+    Man(ManArgs),
+    /// Write records or batches for other tools to a new place.
+    Export(ExportArgs),
     /// Copy what is intact to a new place, and name what is not.
     Repair(RepairArgs),
     /// Compare two copies of the same shards, frame by frame.
@@ -59,6 +65,26 @@ pub(crate) enum Output {
     Table,
     /// For programs: one document (verify, stat) or one document a line (dump).
     Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatArgs {
+    /// A data directory, a shard's folder or one segment file.
+    pub(crate) path: PathBuf,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = StatOutput::Table)]
+    pub(crate) output: StatOutput,
+}
+
+/// How counts are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatOutput {
+    /// For people.
+    Table,
+    /// For programs: one document.
+    Json,
+    /// One page with plots that needs nothing else.
+    Html,
 }
 
 #[derive(Debug, Args)]
@@ -161,6 +187,49 @@ impl GrepArgs {
         let built = RegexBuilder::new(&self.pattern).case_insensitive(self.ignore_case).build();
         built.map_err(|error| InspectError::Pattern(Box::new(error)))
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell.
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Directory for the pages; it is created when missing.
+    pub(crate) dir: PathBuf,
+}
+
+/// What is written for other tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// A JSON document a line.
+    Jsonl,
+    /// Comma-separated values with a head line.
+    Csv,
+    /// A folder with Kafka segments, the batches as stored.
+    Batches,
+    /// Parquet, a column for each field.
+    #[cfg(feature = "parquet")]
+    Parquet,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// A data directory, a shard's folder or one segment file.
+    pub(crate) path: PathBuf,
+    /// Where to; it must not exist yet.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) to: PathBuf,
+    /// What to write.
+    #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
+    pub(crate) format: ExportFormat,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// Only records with this regular expression in key, value or headers.
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) pattern: Option<Regex>,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 use tidelog_format::BLOCK;
 use tidelog_format::block::Salt;
+use tidelog_format::footer::Footer;
 use tidelog_format::opening::Opening;
 use tidelog_format::scan::Expect;
 use tidelog_format::verdict::{Grade, Verdict};
@@ -56,6 +57,19 @@ pub(crate) enum Link {
 }
 
 impl Chain {
+    /// The chain behind a sealed segment, by what its seal says. `None` for a file of another name.
+    pub(crate) fn behind(file: &SegmentFile, footer: &Footer, opening: &Opening) -> Option<Chain> {
+        let before = Before {
+            id: file.id?,
+            next_lsn: footer.next_lsn,
+            chain: footer.chain,
+            next_salt: opening.next_salt,
+            cluster: opening.cluster,
+            ends: true,
+        };
+        Some(Chain { before: Some(before), begun: true })
+    }
+
     /// What is known of `file` before it is read; `next` is the file behind it.
     pub(crate) fn known(&self, file: &SegmentFile, next: Option<&SegmentFile>) -> Known {
         let mut expect = Expect { epoch: file.id.map(|(epoch, _)| epoch), ..Expect::default() };
@@ -197,7 +211,7 @@ fn ends_at(file: &SegmentFile, next: &SegmentFile) -> Option<u64> {
 
 /// The first frame of a file, if it is intact. Whatever keeps it from being read is told when its turn comes.
 pub(crate) fn first_frame(file: &SegmentFile) -> Option<FirstFrame> {
-    let mut window = Window::open(&file.path).ok()?;
+    let mut window = Window::open_small(&file.path).ok()?;
     let mut walk = Walk::new(Expect { epoch: file.id.map(|(epoch, _)| epoch), ..Expect::default() });
     let mut need = BLOCK;
     loop {

@@ -9,7 +9,9 @@ use tidelog_format::index::SegmentIndex;
 use crate::coverage::Coverage;
 use crate::error::InspectError;
 use crate::finding::{Finding, Severity, Subject};
+use crate::offsets::{BatchAt, Offsets};
 use crate::pass::{Hole, Visitor};
+use crate::progress::Progress;
 
 /// Most findings of a kind in one file.
 const MAX_FINDINGS: usize = 1000;
@@ -22,7 +24,8 @@ pub(crate) struct Checker {
     file: String,
     /// Rebuilt from the frames; `None` once a hole or an unknown past makes it meaningless.
     pub(crate) index: Option<SegmentIndex>,
-    pub(crate) coverage: Coverage,
+    offsets: Offsets,
+    progress: Option<Progress>,
     pub(crate) findings: Vec<Finding>,
     pub(crate) padding: bool,
     pub(crate) frames: u64,
@@ -34,11 +37,12 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    pub(crate) fn new(file: String, index: Option<SegmentIndex>, coverage: Coverage) -> Checker {
+    pub(crate) fn new(file: String, index: Option<SegmentIndex>) -> Checker {
         Checker {
             file,
             index,
-            coverage,
+            offsets: Offsets::default(),
+            progress: None,
             findings: Vec::new(),
             padding: false,
             frames: 0,
@@ -46,6 +50,20 @@ impl Checker {
             records: 0,
             commands: false,
             snapshot: false,
+        }
+    }
+
+    /// Counts the bytes of frames for those who wait.
+    pub(crate) fn counting(self, progress: Progress) -> Checker {
+        Checker { progress: Some(progress), ..self }
+    }
+
+    /// Judges the offsets by those of the segments before.
+    pub(crate) fn settle(&mut self, coverage: &mut Coverage) {
+        for (place, partition, found, expected) in std::mem::take(&mut self.offsets).settle(coverage) {
+            let text = format!("partition {partition} goes on with offset {found}, must be {expected}");
+            let finding = Finding::new(Severity::Corrupt, Subject::Offsets, &self.file, text);
+            self.report(finding.bytes(place.from, place.to).lsn(place.lsn));
         }
     }
 
@@ -81,13 +99,8 @@ impl Checker {
             self.report(place(Finding::new(Severity::Corrupt, Subject::Frame, &self.file, text)));
         }
         let next = row.base_offset.saturating_add(u64::from(row.count));
-        if let Some(expected) = self.coverage.batch(row.partition, row.base_offset, next) {
-            let text = format!(
-                "partition {} goes on with offset {}, must be {expected}",
-                row.partition, row.base_offset
-            );
-            self.report(place(Finding::new(Severity::Corrupt, Subject::Offsets, &self.file, text)));
-        }
+        let at = BatchAt { from, to: from + entry.body.len() as u64, lsn: frame.header.lsn };
+        self.offsets.batch(row.partition, row.base_offset..next, at);
     }
 }
 
@@ -96,7 +109,7 @@ impl Checker {
     fn check_lost(&mut self, frame: &Frame<'_>, entry: &Entry<'_>) {
         let Some(gone) = crate::lost::of(&entry.row) else { return };
         let partition = entry.row.partition;
-        self.coverage.gone(partition, &gone);
+        self.offsets.gone(partition, gone.clone());
         let text =
             format!("partition {partition}: offsets {}..{} were lost before a repair", gone.start, gone.end);
         let finding = Finding::new(Severity::Note, Subject::Offsets, &self.file, text);
@@ -107,13 +120,16 @@ impl Checker {
 impl Visitor for Checker {
     fn frame(&mut self, frame: &Frame<'_>) -> Result<(), InspectError> {
         self.frames += 1;
+        if let Some(progress) = &self.progress {
+            progress.add(frame.bytes().len() as u64);
+        }
         let start = u64::from(frame.header.block_index) * BLOCK_U64;
         self.check_padding(frame, start);
         for entry in frame.entries() {
             match entry.kind() {
                 Some(EntryKind::Batch) => self.check_batch(frame, &entry, start),
-                Some(EntryKind::PartitionCreated) => self.coverage.created(entry.row.partition),
-                Some(EntryKind::PartitionDeleted) => self.coverage.deleted(entry.row.partition),
+                Some(EntryKind::PartitionCreated) => self.offsets.created(entry.row.partition),
+                Some(EntryKind::PartitionDeleted) => self.offsets.deleted(entry.row.partition),
                 Some(EntryKind::Command) => self.commands = true,
                 Some(EntryKind::Snapshot) => self.snapshot = true,
                 None => self.check_lost(frame, &entry),
@@ -132,7 +148,7 @@ impl Visitor for Checker {
     fn hole(&mut self, _: &Hole) -> Result<(), InspectError> {
         // What the hole held is unknown: neither offsets nor index can be followed over it.
         self.index = None;
-        self.coverage.lose();
+        self.offsets.lose();
         Ok(())
     }
 }

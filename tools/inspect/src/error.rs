@@ -18,6 +18,10 @@ pub(crate) enum InspectError {
     Unsafe { path: PathBuf, why: String },
     #[error("{} can't be written: {cause}", path.display())]
     Write { path: PathBuf, cause: io::Error },
+    #[error("more than {most} partitions; choose some of them")]
+    TooMany { most: usize },
+    #[error("batches are exported as they are stored; a key or a pattern chooses records")]
+    WholeBatches,
     /// A mistake of this program, found before anything wrong was written.
     #[error("a frame that was laid anew does not read back; nothing of it was written")]
     Rewrite,
@@ -53,7 +57,7 @@ impl InspectError {
     /// The process' exit code.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            InspectError::Pattern(_) => 2,
+            InspectError::Pattern(_) | InspectError::WholeBatches => 2,
             InspectError::Unsafe { .. } => 6,
             error if error.is_not_found() => 3,
             _ => 1,

@@ -93,6 +93,11 @@ impl Finding {
         self
     }
 
+    /// Whether people are told of it where it is not what they asked for.
+    pub(crate) fn is_loud(&self) -> bool {
+        self.severity != Severity::Note
+    }
+
     /// Names one LSN.
     pub(crate) fn lsn(self, lsn: u64) -> Finding {
         self.lsns(Some(lsn), Some(lsn))

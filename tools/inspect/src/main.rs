@@ -15,6 +15,7 @@
 //! [`chain`] knows how segments follow each other, [`tail`] and [`seal`] judge; the commands come on top.
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod args;
 mod chain;
 mod checker;
@@ -26,16 +27,20 @@ mod dump_records;
 mod dump_rows;
 mod error;
 mod explain;
+mod export;
 mod filter;
 mod finding;
 mod follow;
 mod identity;
 mod index;
 mod lost;
+mod manual;
 mod names;
+mod offsets;
 mod output;
 mod pass;
 mod print;
+mod progress;
 mod read;
 mod record_json;
 mod repair;
@@ -45,7 +50,11 @@ mod sealed;
 mod shard;
 mod stat;
 mod stat_counts;
+mod stat_histogram;
+mod stat_html;
+mod stat_plot;
 mod tail;
+mod target;
 mod tree;
 mod verify;
 mod window;
@@ -86,12 +95,15 @@ fn run(command: &Command) -> Result<Status, InspectError> {
             report.status
         }
         Command::Dump(args) => dump::dump(&mut screen, args)?,
-        Command::Stat(common) => {
-            let report = stat::stat(shown(&common.path), &Tree::find(&common.path)?)?;
-            print::stat(&mut screen, common.output, &report)?;
+        Command::Stat(args) => {
+            let report = stat::stat(shown(&args.path), &Tree::find(&args.path)?)?;
+            print::stat(&mut screen, args.output, &report)?;
             report.status
         }
         Command::Explain(args) => explain::explain(&mut screen, args)?,
+        Command::Completions(args) => manual::completions(&mut screen, args)?,
+        Command::Man(args) => manual::man(args)?,
+        Command::Export(args) => export::export(&mut screen, args)?,
         Command::Repair(args) => repair::repair(&mut screen, args)?,
         Command::Grep(args) => dump::grep(&mut screen, args)?,
         Command::Diff(args) => diff::diff(&mut screen, args.output, &args.a, &args.b)?,

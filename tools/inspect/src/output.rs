@@ -26,6 +26,11 @@ impl<'a> Screen<'a> {
         Screen { out, terminal, colour: terminal && asked && able }
     }
 
+    /// Something that nobody looks at.
+    pub(crate) fn plain(out: &'a mut dyn Write) -> Screen<'a> {
+        Screen { out, terminal: false, colour: false }
+    }
+
     /// One document and a line feed.
     pub(crate) fn json(&mut self, document: &impl Serialize) -> io::Result<()> {
         let mut serializer = Serializer::with_formatter(&mut *self.out, Tame);

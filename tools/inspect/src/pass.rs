@@ -51,7 +51,7 @@ pub(crate) struct Hole {
 }
 
 /// What is known of a segment before it is read.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Known {
     /// Of the first frame.
     pub(crate) expect: Expect,

@@ -4,7 +4,7 @@ use std::io;
 
 use tidelog_format::record_format::escaped;
 
-use crate::args::Output;
+use crate::args::{Output, StatOutput};
 use crate::finding::{Severity, Status};
 use crate::output::{Screen, dash, tell};
 use crate::stat::{Part, ShardStat, StatReport};
@@ -75,9 +75,11 @@ fn file_name(path: &str) -> String {
 }
 
 /// Prints what `stat` came to; its findings go to standard error.
-pub(crate) fn stat(screen: &mut Screen<'_>, output: Output, report: &StatReport) -> io::Result<()> {
-    if output == Output::Json {
-        return screen.json(report);
+pub(crate) fn stat(screen: &mut Screen<'_>, output: StatOutput, report: &StatReport) -> io::Result<()> {
+    match output {
+        StatOutput::Json => return screen.json(report),
+        StatOutput::Html => return crate::stat_html::page(screen.out, report),
+        StatOutput::Table => {}
     }
     let mut rows = Vec::new();
     for shard in &report.shards {
@@ -118,11 +120,44 @@ pub(crate) fn stat(screen: &mut Screen<'_>, output: Output, report: &StatReport)
         writeln!(screen.out)?;
         partitions(screen, shard)?;
     }
+    sizes(screen, report)?;
     screen.out.flush()?;
     let told: Vec<_> =
         report.findings.iter().filter(|found| found.severity != Severity::Note).cloned().collect();
     tell(&told);
     Ok(())
+}
+
+/// How large batches and commits are.
+fn sizes(screen: &mut Screen<'_>, report: &StatReport) -> io::Result<()> {
+    let counts = &report.total.counts;
+    if report.producers > 0 {
+        writeln!(screen.out, "\n{} idempotent producers", report.producers)?;
+    }
+    let plots = [
+        ("commit bytes", "commits", &counts.commit_sizes),
+        ("batch bytes", "batches", &counts.batch_sizes),
+        ("batch records", "batches", &counts.batch_records),
+    ];
+    for (what, count, histogram) in plots {
+        let bars = histogram.bars();
+        let most = bars.iter().map(|(_, _, count)| *count).max().unwrap_or(0);
+        let line = |(from, to, count): &(u64, u64, u64)| {
+            vec![format!("{from}..{to}"), count.to_string(), "#".repeat(bar(*count, most))]
+        };
+        let rows: Vec<_> = bars.iter().map(line).collect();
+        if !rows.is_empty() {
+            writeln!(screen.out)?;
+            screen.table(&[what, count, ""], &[0, 1], &rows)?;
+        }
+    }
+    Ok(())
+}
+
+/// Length of a bar of at most 40 characters; something is never nothing.
+fn bar(count: u64, most: u64) -> usize {
+    let long = u128::from(count) * 40 / u128::from(most.max(1));
+    usize::try_from(long).unwrap_or(40).max(usize::from(count > 0))
 }
 
 fn part_row(lead: [String; 4], part: &Part) -> Vec<String> {

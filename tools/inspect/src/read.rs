@@ -7,7 +7,7 @@ use tidelog_io::IoError;
 use crate::chain::{Chain, FirstFrame, Link};
 use crate::error::InspectError;
 use crate::finding::{Finding, Severity, Subject};
-use crate::pass::{Passed, Visitor, pass};
+use crate::pass::{Known, Passed, Visitor, pass};
 use crate::seal::Seal;
 use crate::tail;
 use crate::tree::{SegmentFile, shown};
@@ -44,6 +44,26 @@ pub(crate) fn seal_of(file: &SegmentFile) -> Result<Option<Seal>, IoError> {
     Seal::read(&Window::open(&file.path)?)
 }
 
+/// A file as it was read, not yet judged by what came before it.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    pub(crate) window: Window,
+    pub(crate) seal: Option<Seal>,
+    /// By what it was read.
+    pub(crate) known: Known,
+    pub(crate) passed: Passed,
+}
+
+/// What is known of `file` before it is read.
+pub(crate) fn known_of(
+    chain: &Chain,
+    file: &SegmentFile,
+    next: Option<&SegmentFile>,
+    seal: Option<&Seal>,
+) -> Known {
+    Known { trailer: seal.map(|seal| seal.trailer), ..chain.known(file, next) }
+}
+
 /// Reads `file` and hands its frames and holes to `visitor`; `next` is the segment behind it. The chain goes on
 /// behind it.
 pub(crate) fn read_segment(
@@ -52,12 +72,22 @@ pub(crate) fn read_segment(
     next: Option<&SegmentFile>,
     visitor: &mut dyn Visitor,
 ) -> Result<ReadSegment, InspectError> {
-    let name = shown(&file.path);
     let mut window = Window::open(&file.path)?;
     let seal = Seal::read(&window)?;
-    let mut known = chain.known(file, next);
-    known.trailer = seal.as_ref().map(|seal| seal.trailer);
+    let known = known_of(chain, file, next, seal.as_ref());
     let passed = pass(&mut window, &known, visitor)?;
+    Ok(judge(chain, file, next, Raw { window, seal, known, passed }))
+}
+
+/// Judges what was read of `file`. The chain goes on behind it.
+pub(crate) fn judge(
+    chain: &mut Chain,
+    file: &SegmentFile,
+    next: Option<&SegmentFile>,
+    raw: Raw,
+) -> ReadSegment {
+    let Raw { window, seal, known, passed } = raw;
+    let name = shown(&file.path);
     let len = window.len();
     let mut findings = of_length(&name, &window);
     let mut is_earlier_life = false;
@@ -76,7 +106,7 @@ pub(crate) fn read_segment(
     findings.extend(tail::findings(&name, len, &passed));
     chain.advance(file, &known, &passed);
     let seal = seal.filter(|_| passed.trailer.is_some());
-    Ok(ReadSegment { name, len, passed, seal, findings, window, is_earlier_life })
+    ReadSegment { name, len, passed, seal, findings, window, is_earlier_life }
 }
 
 fn of_length(name: &str, window: &Window) -> Vec<Finding> {

@@ -11,7 +11,9 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 use tidelog_format::batch::{Header, Record};
 
+use crate::error::InspectError;
 use crate::names::Name;
+use crate::output::Screen;
 
 /// A record and where it was found.
 pub(crate) struct RecordLine<'a> {
@@ -39,6 +41,23 @@ impl Serialize for RecordLine<'_> {
     }
 }
 
+/// The headers alone, as one document; empty when there are none.
+pub(crate) fn headers_json(list: &[Header<'_>]) -> Result<String, InspectError> {
+    if list.is_empty() {
+        return Ok(String::new());
+    }
+    let mut out = Vec::new();
+    let binary = is_binary(list);
+    Screen::plain(&mut out).json(&AsList { headers: list, binary })?;
+    let mut text = String::from_utf8_lossy(&out).into_owned();
+    text.truncate(text.trim_end().len());
+    Ok(text)
+}
+
+fn is_binary(headers: &[Header<'_>]) -> bool {
+    headers.iter().filter_map(|header| header.value).any(|value| std::str::from_utf8(value).is_err())
+}
+
 fn field<M: SerializeMap>(map: &mut M, names: [&str; 2], bytes: Option<&[u8]>) -> Result<(), M::Error> {
     match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
         None => map.serialize_entry(names[0], &None::<&str>),
@@ -48,8 +67,7 @@ fn field<M: SerializeMap>(map: &mut M, names: [&str; 2], bytes: Option<&[u8]>) -
 }
 
 fn headers<M: SerializeMap>(map: &mut M, headers: &[Header<'_>]) -> Result<(), M::Error> {
-    let binary =
-        headers.iter().filter_map(|header| header.value).any(|value| std::str::from_utf8(value).is_err());
+    let binary = is_binary(headers);
     let mut names: Vec<&[u8]> = headers.iter().map(|header| header.name).collect();
     names.sort_unstable();
     let repeated = names.windows(2).any(|pair| pair[0] == pair[1]);

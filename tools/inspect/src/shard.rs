@@ -5,13 +5,14 @@ use std::ops::Range;
 use tidelog_format::block::BLOCK_U64;
 use tidelog_format::index::{SealedAs, SegmentIndex};
 
+use crate::ahead::{Ahead, Basis, Plan};
 use crate::chain::{Chain, Link};
 use crate::checker::Checker;
 use crate::coverage::Coverage;
 use crate::error::InspectError;
 use crate::finding::{Finding, Severity, Subject};
 use crate::identity::Identity;
-use crate::read::{ReadSegment, read_segment, seal_of, unreadable};
+use crate::read::{ReadSegment, judge, known_of, read_segment, seal_of, unreadable};
 use crate::seal::index_by;
 use crate::sealed::check_seal;
 use crate::tail;
@@ -29,6 +30,8 @@ struct Past {
     chain: Chain,
     /// Index of the empty segment that comes next, when all before it is known.
     index: Option<SegmentIndex>,
+    /// From what that index comes.
+    basis: Basis,
     coverage: Coverage,
     /// Index behind the newest segment of which one is known.
     newest: Option<SegmentIndex>,
@@ -42,6 +45,7 @@ pub(crate) struct Shard<'a> {
     superblock: Option<&'a Identity>,
     lone: bool,
     with_index: bool,
+    plan: Option<&'a Plan>,
     past: Past,
     pub(crate) segments: Vec<SegmentReport>,
     pub(crate) findings: Vec<Finding>,
@@ -50,7 +54,12 @@ pub(crate) struct Shard<'a> {
 impl<'a> Shard<'a> {
     pub(crate) fn new(folder: &'a ShardFolder, superblock: Option<&'a Identity>, lone: bool) -> Shard<'a> {
         let (past, segments, findings) = (Past::default(), Vec::new(), Vec::new());
-        Shard { folder, superblock, lone, with_index: false, past, segments, findings }
+        Shard { folder, superblock, lone, with_index: false, plan: None, past, segments, findings }
+    }
+
+    /// With segments that are read ahead of their turn.
+    pub(crate) fn with_plan(self, plan: &'a Plan) -> Shard<'a> {
+        Shard { plan: Some(plan), ..self }
     }
 
     /// Reports the indexes, too.
@@ -66,7 +75,10 @@ impl<'a> Shard<'a> {
             files = self.folder.relist()?;
         }
         match files.first().and_then(|file| file.id) {
-            Some((_, 1)) => self.past.index = Some(SegmentIndex::default()),
+            Some((_, 1)) => {
+                self.past.index = Some(SegmentIndex::default());
+                self.past.basis = Basis::Nothing;
+            }
             _ if self.lone => self.past.coverage.lose(),
             _ => {}
         }
@@ -161,32 +173,54 @@ impl<'a> Shard<'a> {
                 self.past.coverage.lose();
             }
         }
-        let index = match self.past.index.take() {
-            Some(index) => Some(index),
-            None => seal_of(file)?.and_then(|seal| seal.footer.ok()).map(|footer| index_by(&footer)),
-        };
-        let before = (index.clone(), self.past.coverage.clone());
-        let mut checker = Checker::new(shown(&file.path), index, std::mem::take(&mut self.past.coverage));
-        let mut read = read_segment(&mut self.past.chain, file, next, &mut checker)?;
+        let before = self.past.index.clone();
+        let (mut read, mut checker) = self.read(file, next)?;
         let mut findings = std::mem::take(&mut read.findings);
         let mut report = self.report(&read, &checker);
         if read.is_earlier_life {
             // What is in it is of no segment that counts.
-            (self.past.index, self.past.coverage) = before;
+            self.past.index = before;
             return Ok((read, findings, report));
         }
+        checker.settle(&mut self.past.coverage);
         findings.append(&mut checker.findings);
         findings.extend(self.identity(file, &read));
-        findings.extend(check_seal(&mut read, &checker, next.is_some())?);
+        let of_seal = check_seal(&mut read, &checker, next.is_some())?;
+        let vouched = of_seal.is_empty() && read.seal.as_ref().is_some_and(|seal| seal.footer.is_ok());
+        findings.extend(of_seal);
         report.index = self.with_index.then(|| crate::index::compare(&read, checker.index.as_ref()));
         self.past.commands |= checker.commands;
         self.past.snapshot |= checker.snapshot;
-        self.past.coverage = std::mem::take(&mut checker.coverage);
         if let Some(index) = checker.index.take() {
             self.past.newest = Some(index.clone());
             self.past.index = behind(&read, index);
         }
+        self.past.basis = if vouched { Basis::Footer } else { Basis::Own };
         Ok((read, findings, report))
+    }
+
+    /// Reads a segment, or takes what was read of it before its turn by the same knowledge.
+    fn read(
+        &mut self,
+        file: &SegmentFile,
+        next: Option<&SegmentFile>,
+    ) -> Result<(ReadSegment, Checker), InspectError> {
+        let index = self.past.index.take();
+        let basis = if index.is_some() { self.past.basis } else { Basis::Own };
+        if let Some(ahead) = self.plan.and_then(|plan| plan.take(&file.path)) {
+            let Ahead { raw, checker, basis: by } = *ahead;
+            let known = known_of(&self.past.chain, file, next, raw.seal.as_ref());
+            if by == basis && raw.known == known && !raw.passed.moved && !raw.passed.grew {
+                return Ok((judge(&mut self.past.chain, file, next, raw), checker));
+            }
+        }
+        let index = match index {
+            Some(index) => Some(index),
+            None => seal_of(file)?.and_then(|seal| seal.footer.ok()).map(|footer| index_by(&footer)),
+        };
+        let mut checker = Checker::new(shown(&file.path), index);
+        let read = read_segment(&mut self.past.chain, file, next, &mut checker)?;
+        Ok((read, checker))
     }
 
     fn report(&self, read: &ReadSegment, checker: &Checker) -> SegmentReport {

@@ -1,6 +1,6 @@
 //! `stat`: what is there, counted by segment, shard and directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use crate::chain::Chain;
 use crate::error::InspectError;
 use crate::finding::{Finding, Status, Subject};
 use crate::read::{read_segment, unreadable};
-use crate::stat_counts::{Counter, Counts, PartitionCounts};
+use crate::stat_counts::{Counter, Counts, PartitionCounts, ProducerCounts};
 use crate::tail;
 use crate::tree::{ShardFolder, Tree};
 
@@ -18,6 +18,8 @@ pub(crate) struct StatReport {
     pub(crate) path: String,
     pub(crate) status: Status,
     pub(crate) total: Part,
+    /// Idempotent producers, each counted once.
+    pub(crate) producers: u64,
     pub(crate) shards: Vec<ShardStat>,
     pub(crate) findings: Vec<Finding>,
 }
@@ -51,6 +53,8 @@ pub(crate) struct ShardStat {
     pub(crate) segments: Vec<SegmentStat>,
     /// By the number that files know the partition by.
     pub(crate) partitions: BTreeMap<u64, PartitionCounts>,
+    /// By the producer's id.
+    pub(crate) producers: BTreeMap<i64, ProducerCounts>,
 }
 
 /// One segment.
@@ -74,7 +78,9 @@ pub(crate) fn stat(path: String, tree: &Tree) -> Result<StatReport, InspectError
         total.add(shard.total.segments, shard.total.bytes, &shard.total.counts);
         shards.push(shard);
     }
-    Ok(StatReport { path, status: Status::of(&findings), total, shards, findings })
+    let ids: BTreeSet<i64> = shards.iter().flat_map(|shard| shard.producers.keys().copied()).collect();
+    let (producers, status) = (ids.len() as u64, Status::of(&findings));
+    Ok(StatReport { path, status, total, producers, shards, findings })
 }
 
 fn stat_shard(folder: &ShardFolder, findings: &mut Vec<Finding>) -> ShardStat {
@@ -83,6 +89,7 @@ fn stat_shard(folder: &ShardFolder, findings: &mut Vec<Finding>) -> ShardStat {
         total: Part::default(),
         segments: Vec::new(),
         partitions: BTreeMap::new(),
+        producers: BTreeMap::new(),
     };
     let mut chain = Chain::default();
     let mut counter = Counter::default();
@@ -113,5 +120,6 @@ fn stat_shard(folder: &ShardFolder, findings: &mut Vec<Finding>) -> ShardStat {
         }
     }
     stat.partitions = counter.partitions;
+    stat.producers = counter.producers;
     stat
 }

@@ -11,9 +11,13 @@ use tidelog_format::frame::Frame;
 use crate::error::InspectError;
 use crate::names::Names;
 use crate::pass::{Hole, Visitor};
+use crate::stat_histogram::{Histogram, Series};
 
 /// Most partitions that are counted apart; a hostile file may name any number.
 const MAX_PARTITIONS: usize = 1_000_000;
+
+/// Most producers that are counted apart.
+const MAX_PRODUCERS: usize = 100_000;
 
 /// What was counted, in one segment or in many.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -39,6 +43,13 @@ pub(crate) struct Counts {
     /// Of frames, ms.
     pub(crate) first_append_time: Option<i64>,
     pub(crate) last_append_time: Option<i64>,
+    /// Bytes of frames, padding included.
+    pub(crate) commit_sizes: Histogram,
+    /// Bytes of batches as stored, and their records.
+    pub(crate) batch_sizes: Histogram,
+    pub(crate) batch_records: Histogram,
+    /// Bytes of frames over append time.
+    pub(crate) written: Series,
 }
 
 impl Counts {
@@ -64,6 +75,10 @@ impl Counts {
         self.max_timestamp = self.max_timestamp.max(other.max_timestamp);
         self.first_append_time = least(self.first_append_time, other.first_append_time);
         self.last_append_time = self.last_append_time.max(other.last_append_time);
+        self.commit_sizes.merge(&other.commit_sizes);
+        self.batch_sizes.merge(&other.batch_sizes);
+        self.batch_records.merge(&other.batch_records);
+        self.written.merge(&other.written);
     }
 }
 
@@ -84,11 +99,21 @@ pub(crate) struct PartitionCounts {
     pub(crate) max_timestamp: i64,
 }
 
+/// What was counted of one idempotent producer.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct ProducerCounts {
+    pub(crate) batches: u64,
+    pub(crate) records: u64,
+    pub(crate) last_epoch: i16,
+    pub(crate) last_timestamp: i64,
+}
+
 /// Counts what a pass finds.
 #[derive(Debug, Default)]
 pub(crate) struct Counter {
     pub(crate) counts: Counts,
     pub(crate) partitions: BTreeMap<u64, PartitionCounts>,
+    pub(crate) producers: BTreeMap<i64, ProducerCounts>,
     pub(crate) names: Names,
     scratch: Vec<u8>,
 }
@@ -112,8 +137,19 @@ impl Counter {
         counts.batch_bytes += stored;
         counts.uncompressed_bytes += if readable { (BATCH_HEADER_LEN + body) as u64 } else { stored };
         counts.unreadable_batches += u64::from(!readable);
+        counts.batch_sizes.add(stored);
+        counts.batch_records.add(u64::from(header.count));
         counts.min_timestamp = least(counts.min_timestamp, Some(header.base_timestamp));
         counts.max_timestamp = counts.max_timestamp.max(Some(header.max_timestamp));
+        if header.has_producer()
+            && (self.producers.len() < MAX_PRODUCERS || self.producers.contains_key(&header.producer_id))
+        {
+            let producer = self.producers.entry(header.producer_id).or_default();
+            producer.batches += 1;
+            producer.records += u64::from(header.count);
+            producer.last_epoch = header.producer_epoch;
+            producer.last_timestamp = header.max_timestamp;
+        }
         let id = entry.row.partition;
         if self.partitions.len() >= MAX_PARTITIONS && !self.partitions.contains_key(&id) {
             return;
@@ -143,6 +179,8 @@ impl Visitor for Counter {
         counts.frames += 1;
         counts.frame_bytes += header.total_len() as u64;
         counts.padding_bytes += (header.total_len() - HEADER_LEN) as u64 - u64::from(header.body_len);
+        counts.commit_sizes.add(header.total_len() as u64);
+        counts.written.add(header.append_time, header.total_len() as u64);
         counts.first_append_time = least(counts.first_append_time, Some(header.append_time));
         counts.last_append_time = counts.last_append_time.max(Some(header.append_time));
         for entry in frame.entries() {

@@ -1,13 +1,18 @@
 //! `verify`: every byte that counts is checked, and everything wrong is named.
 
+use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde::Serialize;
 
+use crate::ahead::Plan;
 use crate::error::InspectError;
 use crate::finding::{Finding, Severity, Status, Subject};
 use crate::identity::{self, Identity};
 use crate::index::IndexReport;
+use crate::progress::{Bar, Progress};
 use crate::shard::Shard;
-use crate::tree::Tree;
+use crate::tree::{ShardFolder, Tree};
 
 /// The result, as printed in JSON.
 #[derive(Debug, Serialize)]
@@ -45,17 +50,46 @@ pub(crate) fn verify(path: String, tree: &Tree) -> Result<Report, InspectError> 
     if let Some(finding) = missing_metadata(&path, tree) {
         findings.push(finding);
     }
-    for folder in &tree.shards {
-        let mut shard = Shard::new(folder, superblock.as_ref(), tree.lone);
-        shard.run()?;
-        segments.append(&mut shard.segments);
-        findings.append(&mut shard.findings);
+    for (mut reports, mut found) in shards(tree, superblock.as_ref())? {
+        segments.append(&mut reports);
+        findings.append(&mut found);
     }
     if !tree.cut_off.is_empty() {
         let text = format!("{} files of bytes that recovery cut off lie in lost+found", tree.cut_off.len());
         findings.push(Finding::new(Severity::Note, Subject::File, &path, text));
     }
     Ok(Report { path, status: Status::of(&findings), superblock, segments, findings })
+}
+
+/// What a shard came to.
+type Verified = (Vec<SegmentReport>, Vec<Finding>);
+
+/// Verifies the shards in their order, while all cores read ahead.
+fn shards(tree: &Tree, superblock: Option<&Identity>) -> Result<Vec<Verified>, InspectError> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let (plan, progress, over) = (Plan::new(tree, threads), Progress::default(), AtomicBool::new(false));
+    let bar = Bar::new(total_bytes(tree), progress.clone());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| plan.work(&progress));
+        }
+        scope.spawn(|| bar.draw_until(|| over.load(Ordering::Relaxed)));
+        let run = |folder: &ShardFolder| {
+            let mut shard = Shard::new(folder, superblock, tree.lone).with_plan(&plan);
+            shard.run()?;
+            Ok((shard.segments, shard.findings))
+        };
+        let all = tree.shards.iter().map(run).collect();
+        over.store(true, Ordering::Relaxed);
+        plan.abandon();
+        all
+    })
+}
+
+/// Bytes of all segments' files, for the bar.
+fn total_bytes(tree: &Tree) -> u64 {
+    let files = tree.shards.iter().flat_map(|folder| &folder.segments);
+    files.filter_map(|file| std::fs::metadata(&file.path).ok()).map(|found| found.len()).sum()
 }
 
 /// The metadata shard exists before any other.

@@ -3,13 +3,16 @@
 use std::path::Path;
 
 use tidelog_format::BLOCK;
+use tidelog_format::block::BLOCK_U64;
 use tidelog_format::frame::MAX_BODY;
 use tidelog_format::opening::MAX_SEGMENT;
-use tidelog_io::IoError;
-use tidelog_io::file::ReadFile;
+use tidelog_io::file::{DirectFile, ReadFile};
+use tidelog_io::{Buf, IoError};
 
 /// Bytes of one read.
-const PIECE: usize = 1024 * 1024;
+const PIECE: usize = 4 * 1024 * 1024;
+/// The same where little is wanted.
+const SMALL_PIECE: usize = 64 * 1024;
 /// Longest footer that is read, bytes: room for a million partitions.
 pub(crate) const MAX_FOOTER: u64 = 128 * 1024 * 1024;
 /// Most bytes of a file that are looked at: no segment is longer, and a hostile file may claim any length.
@@ -23,22 +26,37 @@ pub(crate) struct View<'a> {
     pub(crate) to_end: bool,
 }
 
-/// A window that moves over a file.
+/// A window that moves over a file. It reads around the page cache: a file is looked at once, and what the node has
+/// in memory shall stay there.
 #[derive(Debug)]
 pub(crate) struct Window {
     file: ReadFile,
+    stream: DirectFile,
     len: u64,
     too_long: bool,
-    bytes: Vec<u8>,
-    /// Position of the first byte held.
+    buffer: Buf,
+    /// Bytes of the buffer that hold the file's.
+    held: usize,
+    /// Position of the first byte held, on a block boundary.
     start: u64,
+    piece: usize,
 }
 
 impl Window {
-    /// Opens a file.
+    /// Opens a file that will be read to its end.
     pub(crate) fn open(path: &Path) -> Result<Window, IoError> {
-        let file = ReadFile::open(path)?;
-        let mut window = Window { file, len: 0, too_long: false, bytes: Vec::new(), start: 0 };
+        Window::open_with(path, PIECE)
+    }
+
+    /// Opens a file of which only the beginning is wanted.
+    pub(crate) fn open_small(path: &Path) -> Result<Window, IoError> {
+        Window::open_with(path, SMALL_PIECE)
+    }
+
+    fn open_with(path: &Path, piece: usize) -> Result<Window, IoError> {
+        let (file, stream) = (ReadFile::open(path)?, DirectFile::open(path)?);
+        let buffer = Buf::heap(BLOCK);
+        let mut window = Window { file, stream, len: 0, too_long: false, buffer, held: 0, start: 0, piece };
         window.refresh()?;
         Ok(window)
     }
@@ -58,49 +76,70 @@ impl Window {
         let len = self.file.len()?;
         self.too_long = len > MAX_FILE;
         self.len = len.min(MAX_FILE);
-        self.bytes.clear();
+        self.held = 0;
         self.start = 0;
         Ok(())
+    }
+
+    /// Gives the memory back; it comes again when the file is read on.
+    pub(crate) fn let_go(&mut self) {
+        self.buffer = Buf::heap(BLOCK);
+        self.held = 0;
     }
 
     /// The bytes from `position`, at least `need` of them unless the file ends before.
     pub(crate) fn view(&mut self, position: u64, need: usize) -> Result<View<'_>, IoError> {
         let need = need.min(MAX_BODY + 2 * BLOCK);
         let at = self.offset_of(position);
-        let held = at.map_or(0, |at| self.bytes.len() - at);
+        let held = at.map_or(0, |at| self.held - at);
         let reaches = position.saturating_add(held as u64) >= self.len;
         if held < need && !reaches {
             self.fill(position, need)?;
         }
-        let at = self.offset_of(position).unwrap_or(self.bytes.len());
-        let bytes = &self.bytes[at..];
+        let at = self.offset_of(position).unwrap_or(self.held);
+        let bytes = &self.buffer[at..self.held];
         Ok(View { bytes, to_end: position.saturating_add(bytes.len() as u64) >= self.len })
     }
 
     /// Where `position` stands in the bytes held, if it does.
     fn offset_of(&self, position: u64) -> Option<usize> {
         let at = usize::try_from(position.checked_sub(self.start)?).ok()?;
-        (at <= self.bytes.len()).then_some(at)
+        (at <= self.held).then_some(at)
     }
 
+    /// Reads on so that `need` bytes from `position` are held. Reads begin and end on block boundaries.
     fn fill(&mut self, position: u64, need: usize) -> Result<(), IoError> {
-        match self.offset_of(position) {
-            Some(at) => drop(self.bytes.drain(..at)),
-            None => self.bytes.clear(),
+        let first = position - position % BLOCK_U64;
+        let need = need + usize::try_from(position - first).unwrap_or(0);
+        match self.offset_of(first) {
+            Some(at) => {
+                self.buffer.copy_within(at..self.held, 0);
+                self.held -= at;
+                // The file ended within a block when that was read; it may have grown.
+                self.held -= self.held % BLOCK;
+            }
+            None => self.held = 0,
         }
-        self.start = position;
-        let held = self.bytes.len();
-        let behind = position.saturating_add(held as u64);
+        self.start = first;
+        let behind = first.saturating_add(self.held as u64);
         let left = usize::try_from(self.len.saturating_sub(behind)).unwrap_or(usize::MAX);
-        let wanted = (need - held).max(PIECE).min(left);
-        self.bytes.resize(held + wanted, 0);
-        let read = self.file.read_at(&mut self.bytes[held..], behind)?;
-        self.bytes.truncate(held + read);
-        if read < wanted {
+        let wanted = need.saturating_sub(self.held).max(self.piece).min(left).next_multiple_of(BLOCK);
+        self.make_room(self.held + wanted);
+        let read = self.stream.read_blocks(&mut self.buffer[self.held..self.held + wanted], behind)?;
+        if read < wanted.min(left) {
             // The file was cut while it was read: it ends here now.
             self.len = behind.saturating_add(read as u64);
         }
+        self.held += read.min(left);
         Ok(())
+    }
+
+    fn make_room(&mut self, bytes: usize) {
+        if self.buffer.capacity() < bytes {
+            let mut larger = Buf::heap(bytes);
+            larger[..self.held].copy_from_slice(&self.buffer[..self.held]);
+            self.buffer = larger;
+        }
     }
 
     /// One block at `position`, read anew; `None` when the file has none there.

@@ -14,6 +14,25 @@ pub(crate) fn is_good(bytes: &[u8]) -> bool {
     crc.is_some_and(|crc| u64::from(crc) == PRELUDE.number(bytes, "header_crc"))
 }
 
+/// A header of which only the prelude is known.
+pub(crate) fn explain_prelude(bytes: &[u8], position: u64, expect: &Expect) -> (Structure, bool) {
+    let good = is_good(bytes);
+    let covered = Verdict::covered(good);
+    let len = PRELUDE.len.min(bytes.len());
+    let mut structure = Structure::new(PRELUDE.name, position, len).layout(&PRELUDE, bytes, &covered);
+    judge_sum(&mut structure, bytes, good);
+    if good {
+        judge_prelude(&mut structure, bytes, expect);
+    }
+    (structure, good)
+}
+
+fn judge_sum(structure: &mut Structure, bytes: &[u8], good: bool) {
+    structure.judge("magic", Verdict::when(bytes.starts_with(&MAGIC), || "no header of Tidelog".to_owned()));
+    let computed = bytes.get(12..HEADER_LEN).map(crc32c::crc32c).unwrap_or_default();
+    structure.judge("header_crc", Verdict::when(good, || format!("the bytes give {computed:08x}")));
+}
+
 /// The header of this layout at the first of `bytes`, and whether its checksum is good. Without a good checksum
 /// nothing in it is believed, and so shown.
 pub(crate) fn explain(layout: &Layout, bytes: &[u8], position: u64, expect: &Expect) -> (Structure, bool) {
@@ -22,9 +41,7 @@ pub(crate) fn explain(layout: &Layout, bytes: &[u8], position: u64, expect: &Exp
     let mut structure = Structure::new(layout.name, position, layout.len.min(bytes.len()))
         .layout(&PRELUDE, bytes, &covered)
         .layout(layout, bytes, &covered);
-    structure.judge("magic", Verdict::when(bytes.starts_with(&MAGIC), || "no header of Tidelog".to_owned()));
-    let computed = bytes.get(12..HEADER_LEN).map(crc32c::crc32c).unwrap_or_default();
-    structure.judge("header_crc", Verdict::when(good, || format!("the bytes give {computed:08x}")));
+    judge_sum(&mut structure, bytes, good);
     if good {
         judge_prelude(&mut structure, bytes, expect);
         judge_place(&mut structure, layout, bytes, expect);

@@ -1,12 +1,12 @@
 //! What stands where no intact frame does: holes, ends, seals, leftovers.
 
-use tidelog_format::BLOCK;
 use tidelog_format::block::{BLOCK_U64, MAGIC};
 use tidelog_format::frame::MAX_BODY;
 use tidelog_format::scan::{Expect, Found, scan};
+use tidelog_format::{BLOCK, FORMAT_MAJOR};
 
 use super::field::{Field, Structure, Value, Verdict};
-use super::layout::{END_BLOCK, FOOTER, FRAME, Layout, SUPERBLOCK, TRAILER};
+use super::layout::{END_BLOCK, FOOTER, FRAME, Layout, PRELUDE, SUPERBLOCK, TRAILER};
 use super::show::Page;
 use super::{Region, Wanted, batch, frame, seal};
 use crate::error::InspectError;
@@ -24,6 +24,15 @@ pub(crate) fn superblock(
     wanted: &Wanted,
     page: &mut Page<'_, '_>,
 ) -> Result<(), InspectError> {
+    if block.get(15).is_some_and(|version| *version != FORMAT_MAJOR) && block.starts_with(&MAGIC) {
+        let (to, says) = (from + block.len() as u64, "of another version".to_owned());
+        page.region(Region { from, to, owner: "superblock", lsn: None, verdict: "unsupported", says })?;
+        return if wanted.takes(from, to) {
+            foreign(block, from, &Expect::default(), wanted, page)
+        } else {
+            Ok(())
+        };
+    }
     let found = seal::explain_block(&SUPERBLOCK, block, from, &Expect::default());
     let verdict = if found.verdict.is_bad() { "damaged copy" } else { "good" };
     let to = from + block.len() as u64;
@@ -174,22 +183,42 @@ fn block(
         Some(layout) if layout.name == FOOTER.name => {
             seal::explain_footer(&bytes, at, expect, wanted, &mut sink)?;
         }
+        Some(layout) if layout.name == PRELUDE.name => foreign(&bytes, at, expect, wanted, page)?,
         Some(layout) => sink(seal::explain_block(layout, &bytes, at, expect))?,
         None => page.structure(unknown(window, (at, to), "unknown")?)?,
     }
     Ok(length as u64)
 }
 
-/// The layout that a header's magic and kind name, whether or not its checksum is good.
+/// The layout that a header's magic and kind name, whether or not its checksum is good. Of another version or kind
+/// only the prelude is known.
 fn layout_of(bytes: &[u8]) -> Option<&'static Layout> {
     let kind = bytes.get(14).filter(|_| bytes.starts_with(&MAGIC))?;
+    let version = bytes.get(15).copied().unwrap_or_default();
     Some(match kind {
-        1 => &FRAME,
-        2 => &END_BLOCK,
-        3 => &FOOTER,
-        4 => &TRAILER,
-        _ => return None,
+        1 if version == FORMAT_MAJOR => &FRAME,
+        2 if version == FORMAT_MAJOR => &END_BLOCK,
+        3 if version == FORMAT_MAJOR => &FOOTER,
+        4 if version == FORMAT_MAJOR => &TRAILER,
+        _ => &PRELUDE,
     })
+}
+
+/// A header of another version or kind, and the rest of its block.
+fn foreign(
+    bytes: &[u8],
+    at: u64,
+    expect: &Expect,
+    wanted: &Wanted,
+    page: &mut Page<'_, '_>,
+) -> Result<(), InspectError> {
+    let (head, _) = super::header::explain_prelude(bytes, at, expect);
+    page.structure(head.says("a header that this program knows no more of"))?;
+    let (from, rest) = (at + PRELUDE.len as u64, bytes.get(PRELUDE.len..).unwrap_or_default());
+    if rest.is_empty() || !wanted.takes(from, from + rest.len() as u64) {
+        return Ok(());
+    }
+    page.structure(frame::unfollowed(rest, from))
 }
 
 /// Bytes that nothing is known of but their beginning.

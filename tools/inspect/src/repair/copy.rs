@@ -6,11 +6,11 @@ use tidelog_format::name;
 use tidelog_format::superblock::SUPERBLOCK_LEN;
 
 use super::RepairReport;
-use super::target::{Folder, Target};
 use crate::chain::Chain;
 use crate::checker::Checker;
 use crate::error::InspectError;
 use crate::read::read_segment;
+use crate::target::{Folder, Target};
 use crate::tree::{SegmentFile, shown};
 use crate::window::Window;
 
@@ -43,7 +43,7 @@ pub(super) fn segment(
     place: &Folder,
     report: &mut RepairReport,
 ) -> Result<(), InspectError> {
-    let mut counter = Checker::new(shown(&file.path), None, Default::default());
+    let mut counter = Checker::new(shown(&file.path), None);
     let read = read_segment(&mut Chain::default(), file, None, &mut counter)?;
     let len = read.seal.as_ref().map_or(read.len, |seal| seal.content_len());
     let name = file.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

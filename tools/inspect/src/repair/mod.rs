@@ -14,10 +14,6 @@
 mod copy;
 mod rewrite;
 mod salvage;
-mod target;
-
-use std::io;
-use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -26,9 +22,9 @@ use crate::error::InspectError;
 use crate::finding::{Finding, Severity, Status};
 use crate::output::{Screen, dash, tell};
 use crate::shard::Shard;
+use crate::target::{Folder, Target, refuse_unsafe};
 use crate::tree::{ShardFolder, Tree, shown};
 use crate::verify::verify;
-use target::Target;
 
 /// The result, as printed in JSON.
 #[derive(Debug, Default, Serialize)]
@@ -111,30 +107,12 @@ pub(crate) fn repair(screen: &mut Screen<'_>, args: &RepairArgs) -> Result<Statu
     Ok(if report.holes.is_empty() && report.lost.is_empty() { Status::Ok } else { Status::Corrupt })
 }
 
-/// A target that exists, or lies in the source, is refused.
-fn refuse_unsafe(source: &Path, target: &Path) -> Result<(), InspectError> {
-    let refuse = |why: &str| Err(InspectError::Unsafe { path: target.to_owned(), why: why.to_owned() });
-    if std::fs::symlink_metadata(target).is_ok() {
-        return refuse("it exists; give a new place");
-    }
-    let parent = match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    let failed = |cause| InspectError::list(&parent, cause);
-    let (parent, source) = (parent.canonicalize().map_err(failed)?, source.canonicalize().map_err(failed)?);
-    if parent.starts_with(&source) {
-        return refuse("it lies in the source, which is never written to");
-    }
-    Ok(())
-}
-
 /// One shard: as it is when nothing is damaged, else salvaged from the first damaged segment on.
 fn shard(
     folder: &ShardFolder,
     lone: bool,
     cluster: Option<[u8; 16]>,
-    place: &target::Folder,
+    place: &Folder,
     report: &mut RepairReport,
 ) -> Result<(), InspectError> {
     let mut verified = Shard::new(folder, None, lone);
@@ -221,9 +199,4 @@ fn lost_row(lost: &MissingOffsets) -> Vec<String> {
         (lost.to - lost.from).to_string(),
         format!("{}..{}", lost.from, lost.to),
     ]
-}
-
-/// A failed write to the target.
-fn written(path: &Path, cause: io::Error) -> InspectError {
-    InspectError::Write { path: path.to_owned(), cause }
 }

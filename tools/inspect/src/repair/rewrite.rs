@@ -10,8 +10,8 @@ use tidelog_format::scan::{Expect, Found, scan};
 use tidelog_format::trailer::{Digest, Trailer};
 use tidelog_io::random;
 
-use super::target::{Folder, NewFile};
 use crate::error::InspectError;
+use crate::target::{Folder, NewFile};
 
 /// An entry to be written.
 #[derive(Debug, Clone)]

@@ -12,7 +12,6 @@ use tidelog_format::scan::{Expect, Found, scan_unverified};
 use tidelog_format::{BLOCK, Salt};
 
 use super::rewrite::{Laid, Past, Rewriter};
-use super::target::Folder;
 use super::{MissingFrames, MissingOffsets, RepairReport, copy};
 use crate::chain::{Chain, first_frame};
 use crate::error::InspectError;
@@ -20,6 +19,7 @@ use crate::lost;
 use crate::names::Names;
 use crate::pass::{Hole, Visitor};
 use crate::read::{read_segment, seal_of};
+use crate::target::Folder;
 use crate::tree::{SegmentFile, ShardFolder, shown};
 use crate::window::Window;
 

@@ -5,11 +5,13 @@
 #[path = "../../../../format/tests/support/mod.rs"]
 mod support;
 
+mod ahead;
 mod chain;
 mod damage;
 mod diff;
 mod dump;
 mod explain;
+mod export;
 mod filters;
 mod index;
 mod place;
