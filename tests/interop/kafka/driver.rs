@@ -1,5 +1,6 @@
 //! A driver of a client library: a process that gets a job and says what happens in lines of JSON.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -121,6 +122,13 @@ impl Driver {
     pub(crate) fn said(&self, field: &str) -> Vec<Value> {
         let said = self.said.lock().unwrap();
         said.iter().filter_map(|line| line.get(field).cloned()).collect()
+    }
+
+    /// Two numbers of all lines that have both.
+    pub(crate) fn pairs(&self, first: &str, second: &str) -> BTreeMap<u64, u64> {
+        let said = self.said.lock().unwrap();
+        let number = |line: &Value, field: &str| line.get(field)?.as_u64();
+        said.iter().filter_map(|line| Some((number(line, first)?, number(line, second)?))).collect()
     }
 
     /// Waits until a field was said.

@@ -6,6 +6,7 @@ mod codecs;
 mod committed;
 mod driver;
 mod groups;
+mod idempotent;
 mod kcat;
 mod many_topics;
 mod positions;
