@@ -13,6 +13,7 @@ mod failure;
 mod fetch;
 mod groups_api;
 mod list_offsets;
+mod lowered;
 mod metadata;
 mod offsets_api;
 mod produce;

@@ -11,7 +11,7 @@ use tidelog_proto::kafka::produce::{
 use tidelog_wal::Appending;
 
 use super::dispatch::Answer;
-use super::failure;
+use super::{failure, lowered};
 use crate::node::{LivePartition, LiveTopic, Node};
 
 /// Compressed batches from this size on are looked into where it does not hold up other connections, bytes.
@@ -139,6 +139,7 @@ fn check(node: &Node, bytes: BytesMut) -> Result<Vec<Batch>, Refusal> {
             batch.validate_records()
         };
         checked.map_err(refused)?;
+        lowered::check(&node.config.limits, batch)?;
     }
     Ok(batches)
 }

@@ -1,5 +1,6 @@
 //! What is not stored, and what the producer is told.
 
+use tidelog_format::batch::{BatchBuilder, Codec, Record};
 use tidelog_proto::kafka::ErrorCode;
 use tidelog_proto::kafka::find_coordinator::FindCoordinatorRequest;
 use tidelog_proto::kafka::init_producer_id::InitProducerIdRequest;
@@ -85,6 +86,37 @@ fn a_batch_or_a_value_over_its_limit_is_too_large() {
     assert_code(answer.error_code, ErrorCode::MessageTooLarge);
     let stored = kafka.produce("t", 0, &batch(&[&value]));
     assert_eq!((stored.error_code, stored.base_offset), (0, 0), "one mebibyte is not too large");
+}
+
+#[test]
+fn limits_that_the_operator_lowered_hold() {
+    let limits =
+        "record_value_bytes = 1024\nrecord_key_and_headers_bytes = 1024\ndecompressed_bytes = 65536\n";
+    let (node, _) = start(&format!("[limits]\n{limits}"));
+    let mut kafka = Kafka::new(&node);
+    kafka.topic_id("t");
+    let batch = |codec, count, key: usize, value: usize| {
+        let (key, value) = (vec![0; key], vec![0; value]);
+        let mut builder = BatchBuilder::new(codec);
+        for _ in 0..count {
+            let record = Record { key: Some(&key), value: Some(&value), ..Record::default() };
+            builder.push(&record).unwrap();
+        }
+        builder.finish().unwrap().bytes().to_vec()
+    };
+    for (what, sent) in [
+        ("a value", batch(Codec::None, 1, 1, 1_025)),
+        ("key and headers", batch(Codec::None, 1, 1_025, 1)),
+        ("decompressed", batch(Codec::Gzip, 100, 1, 1_000)),
+    ] {
+        let answer = kafka.produce("t", 0, &sent);
+        assert_code(answer.error_code, ErrorCode::MessageTooLarge);
+        let message = answer.error_message.unwrap();
+        assert!(message.contains(what), "{message}");
+    }
+    for sent in [batch(Codec::None, 1, 1_024, 1_024), batch(Codec::Gzip, 60, 1, 1_000)] {
+        assert_eq!(kafka.produce("t", 0, &sent).error_code, 0);
+    }
 }
 
 #[test]
