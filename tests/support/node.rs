@@ -42,7 +42,13 @@ pub(crate) struct Node {
 impl Node {
     /// Starts a server on an empty directory and a free port. `config` is TOML.
     pub(crate) fn start(config: &str) -> Node {
+        Node::start_on(config, |_| {})
+    }
+
+    /// The same on a directory that `prepare` fills; it is there, and empty, if anything is put into it.
+    pub(crate) fn start_on(config: &str, prepare: impl FnOnce(&Path)) -> Node {
         let dir = TempDir::new().unwrap();
+        prepare(&dir.path().join("data"));
         let file = dir.path().join("tidelog.toml");
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut node = Node {

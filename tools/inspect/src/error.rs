@@ -25,7 +25,7 @@ pub(crate) enum InspectError {
     /// A mistake of this program, found before anything wrong was written.
     #[error("a frame that was laid anew does not read back; nothing of it was written")]
     Rewrite,
-    #[error("the pattern can't be used: {0}")]
+    #[error("the pattern can't be used: {}", last_line(.0))]
     Pattern(Box<regex::Error>),
     #[error("byte {at} lies behind the file's end, which is at {len}")]
     Behind { at: u64, len: u64 },
@@ -38,6 +38,13 @@ pub(crate) enum InspectError {
     Enough,
     #[error("output failed: {0}")]
     Output(#[from] io::Error),
+}
+
+/// What is wrong with a pattern; the lines before point at it.
+fn last_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().last().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
 impl InspectError {

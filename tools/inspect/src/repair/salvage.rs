@@ -193,8 +193,9 @@ impl Salvage<'_> {
         }
         laid.extend(lost::rows(partition, next, base_offset).map(|row| Laid { row, body: Vec::new() }));
         laid.push(Laid { row: entry.row, body: entry.body.to_vec() });
-        if known.is_none() && base_offset > 0 {
-            laid.push(Laid::control(EntryKind::Trim as u8, partition, expected, 0));
+        if next == 0 && base_offset > 0 {
+            // Nothing before it is left: readers begin here.
+            laid.push(Laid::control(EntryKind::Trim as u8, partition, base_offset, 0));
         }
         self.next.insert(partition, base_offset.saturating_add(u64::from(count)));
         self.report.batches += 1;
