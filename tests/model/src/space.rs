@@ -59,6 +59,12 @@ pub const QUICK: &[Space] = &[
         ONE_ATTEMPT,
     ),
     space(Config { name: "fences asked again", asks_again: true, ..ONE_FRAME }, 115_675, RACING),
+    space(Config { name: "readers, a crash", readers: true, crashes: 1, ..ONE_FRAME }, 607_991, RACING),
+    space(
+        Config { name: "a crash and a lost disk", crashes: 1, lost_disks: 1, attempts: 1, ..THREE },
+        289_553,
+        ONE_ATTEMPT,
+    ),
     space(Config { name: "two spans", spans: 2, ..ONE_FRAME }, 1_039_315, RACING),
 ];
 
@@ -66,7 +72,6 @@ pub const QUICK: &[Space] = &[
 pub const LARGE: &[Space] = &[
     space(Config { name: "three frames", frames: 3, ..THREE }, 1_000_000, RACING),
     space(Config { name: "three attempts", attempts: 3, ..ONE_FRAME }, 1_000_000, RACING),
-    space(Config { name: "readers, a crash", readers: true, crashes: 1, ..ONE_FRAME }, 500_000, RACING),
     space(Config { name: "two frames, a crash", crashes: 1, ..THREE }, 5_000_000, RACING),
     space(Config { name: "two frames, a lost disk", lost_disks: 1, ..THREE }, 5_000_000, RACING),
     space(
@@ -80,11 +85,6 @@ pub const LARGE: &[Space] = &[
         RACING,
     ),
     space(Config { name: "rot, two attempts", rot: 1, reports: true, ..ONE_FRAME }, 1_000_000, RACING),
-    space(
-        Config { name: "a crash and a lost disk", crashes: 1, lost_disks: 1, attempts: 1, ..THREE },
-        1_000_000,
-        ONE_ATTEMPT,
-    ),
     space(Config { name: "two spans, closes", spans: 2, closes: true, ..ONE_FRAME }, 1_000_000, RACING),
     space(Config { name: "two spans, a lost disk", spans: 2, lost_disks: 1, ..ONE_FRAME }, 1_000_000, RACING),
 ];
