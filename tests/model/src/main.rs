@@ -73,7 +73,11 @@ fn show_space(space: &Space, threads: usize) -> bool {
     if !unseen.is_empty() {
         println!("not seen: {unseen:?}");
     }
-    explored.violated.is_empty() && unseen.is_empty() && explored.unique >= space.states
+    let as_claimed = space.states == 0 || explored.unique == space.states;
+    if !as_claimed {
+        println!("not the space that was meant: it has {} states", space.states);
+    }
+    explored.violated.is_empty() && unseen.is_empty() && as_claimed
 }
 
 /// Shows a shortest way to harm for each bug of this name. `false` if one is not found, or none has the name.
