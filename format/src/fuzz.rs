@@ -179,7 +179,9 @@ fn footer(data: &[u8]) {
         assert_eq!(footer.partition(row.partition), Some(row));
         let _ = row.position_of(row.first_offset);
     }
-    assert_eq!(SegmentIndex::behind(&footer).len(), footer.partitions.len());
+    let index = SegmentIndex::behind(&footer);
+    assert_eq!(index.len(), footer.partitions.len());
+    assert_eq!(index.producers().snapshot(), footer.producers);
 }
 
 fn superblock(data: &[u8]) {
