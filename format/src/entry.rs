@@ -29,7 +29,7 @@ pub enum EntryKind {
     Trim = 5,
     /// Reserved: a span starts (replication).
     SpanStart = 6,
-    /// Reserved: a promise (fence) in the promise journal.
+    /// A promise in the promise journal: [`crate::promise`].
     Promise = 7,
     /// A command to the metadata state machine (metadata shard only).
     Command = 8,

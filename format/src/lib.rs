@@ -27,6 +27,7 @@ mod le;
 pub mod name;
 pub mod opening;
 pub mod producers;
+pub mod promise;
 pub mod record_format;
 pub mod scan;
 pub mod superblock;

@@ -3,7 +3,7 @@
 //! ```text
 //! DIR/lock                      held while a process has the directory open
 //! DIR/superblock                identity: two alternating copies
-//! DIR/promises                  reserved: fences that this store has promised
+//! DIR/promises                  what this store has promised: crate::promise
 //! DIR/shards/SHARD/EPOCH-NUMBER.seg    segments (shard 0 is the metadata's)
 //! DIR/shards/SHARD/spare/NUMBER.seg    files prepared ahead, content without meaning
 //! DIR/lost+found/               bytes that recovery cut off, never deleted by Tidelog
@@ -13,7 +13,7 @@
 pub const LOCK: &str = "lock";
 /// File of the superblock.
 pub const SUPERBLOCK: &str = "superblock";
-/// Reserved: file of the promise journal.
+/// File of the promise journal.
 pub const PROMISES: &str = "promises";
 /// Folder of the shards.
 pub const SHARDS: &str = "shards";

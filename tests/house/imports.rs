@@ -19,6 +19,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("tools/inspect", &["format", "io"]),
     ("benches", ALL),
     ("tests/model", &[]),
+    ("tests/world", &["format", "replica", "meta"]),
 ];
 
 fn ours(table: &toml::Table, kind: &str) -> BTreeSet<String> {

@@ -32,10 +32,15 @@ impl Follower {
             return self.refuse(from, epoch, Refusal::ReadOnly);
         }
         let fit = if base > tail.next.lsn { Fit::Gap } else { tail.take(frames) };
-        let (idle, end) = (tail.is_idle(), tail.next.lsn);
+        let end = tail.next.lsn;
         match fit {
-            Fit::Taken if idle => self.tell_leader(epoch),
-            Fit::Taken => self.write_next(epoch),
+            Fit::Taken => {
+                self.write_next(epoch);
+                // Nothing is written now: all of it was here, or an opening frame waits for the frame behind it.
+                if self.tails.get(&epoch).is_some_and(|tail| tail.writing.is_none()) {
+                    self.tell_leader(epoch);
+                }
+            }
             Fit::Gap => {
                 self.refuse(from, epoch, Refusal::Gap { end });
                 self.write_next(epoch);

@@ -109,7 +109,7 @@ impl Follower {
         if tail.writing.is_some() {
             return None;
         }
-        Some(Standing { attempt, end: tail.end, grade: tail.grade(), committed: tail.committed })
+        Some(Standing { attempt, end: tail.usable_end(), grade: tail.grade(), committed: tail.committed })
     }
 
     pub(super) fn fetch(&mut self, envelope: &Envelope, attempt: u32, from: u64, to: u64) {
@@ -137,7 +137,7 @@ impl Follower {
         if !self.whole.contains_key(&epoch) {
             let tail = self.tails.entry(epoch).or_insert_with(|| Tail::at(base));
             tail.learn_base(base);
-            if tail.grade() == Grade::Suspect {
+            if tail.grade() == Grade::Suspect || tail.sealed.is_some() {
                 return;
             }
             tail.repairer = Some((envelope.from, attempt));

@@ -115,6 +115,13 @@ pub enum Event {
         /// Its end.
         end: Place,
     },
+    /// A read or a scrub has found damage in the span's files.
+    Damaged {
+        /// The span.
+        epoch: u32,
+        /// Where the first damaged frame stands: all before it is intact.
+        intact: Place,
+    },
     /// The disk has room for appends, or has not.
     Room(bool),
 }
@@ -237,6 +244,7 @@ impl Follower {
                 self.tails.remove(&epoch);
                 self.whole.insert(epoch, end);
             }
+            Event::Damaged { epoch, intact } => self.damaged(epoch, intact),
             Event::Room(room) => self.room = room,
         }
         std::mem::take(&mut self.out)

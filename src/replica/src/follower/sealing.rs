@@ -4,7 +4,7 @@ use crate::follower::tail::Tail;
 use crate::follower::{Effect, Follower, View};
 use crate::message::Grade;
 use crate::planted::{self, Bug};
-use crate::span::SpanState;
+use crate::span::{Place, SpanState};
 
 impl Follower {
     /// Takes a newer view. An older one is ignored, unless it is as new and known to be current.
@@ -46,7 +46,14 @@ impl Follower {
                 }
                 return;
             }
+            let base = span.base;
+            if self.whole.get(&epoch).is_some_and(|whole| *whole != end) {
+                // A copy that a crash interrupted: each file is sealed, and some are missing.
+                self.whole.remove(&epoch);
+                self.tails.insert(epoch, Tail::at(base));
+            }
             if let Some(tail) = self.tails.get_mut(&epoch).filter(|tail| tail.sealed.is_none()) {
+                tail.learn_base(base);
                 tail.sealed = Some(end);
                 tail.deny();
                 self.settle(epoch);
@@ -90,6 +97,24 @@ impl Follower {
             self.out.push(Effect::Seal { epoch, end });
         } else {
             self.out.push(Effect::Copy { epoch, end });
+        }
+    }
+
+    /// What is damaged counts for nothing until it is whole again. A sealed span is copied from another holder.
+    pub(super) fn damaged(&mut self, epoch: u32, intact: Place) {
+        if self.whole.remove(&epoch).is_some()
+            && let Some(span) = self.view.spans.get(&epoch)
+        {
+            let mut tail = Tail::at(span.base);
+            tail.sealed = span.end();
+            self.tails.insert(epoch, tail);
+        }
+        if let Some(tail) = self.tails.get_mut(&epoch) {
+            tail.deny();
+            tail.doubt();
+            tail.intact = Some(intact);
+            tail.settling = false;
+            self.settle(epoch);
         }
     }
 

@@ -35,6 +35,8 @@ pub(super) struct Tail {
     pub(super) sealed: Option<Place>,
     /// The executor is asked to seal or to copy.
     pub(super) settling: bool,
+    /// Where the first damaged frame stands, if damage was found while running.
+    pub(super) intact: Option<Place>,
     /// Not even the base is known: a file is there and not its first frame.
     pub(super) baseless: bool,
 }
@@ -66,6 +68,7 @@ impl Tail {
             repairer: None,
             sealed: None,
             settling: false,
+            intact: None,
             baseless: false,
         }
     }
@@ -99,9 +102,9 @@ impl Tail {
         }
     }
 
-    /// Whether nothing is written or waits for it.
-    pub(super) fn is_idle(&self) -> bool {
-        self.writing.is_none() && self.queue.is_empty()
+    /// Behind the last frame that can be given to others.
+    pub(super) fn usable_end(&self) -> Place {
+        self.intact.filter(|intact| intact.lsn < self.end.lsn).unwrap_or(self.end)
     }
 
     /// Trusts what is here no more.

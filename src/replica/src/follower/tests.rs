@@ -290,3 +290,32 @@ fn a_full_disk_takes_no_frames_and_still_promises() {
     assert_eq!(effects, [told(1, Answer::Refused(Refusal::ReadOnly))]);
     assert_eq!(follower.step(fence(7)), [Effect::Keep { promised: 7 }]);
 }
+
+#[test]
+fn damage_that_a_read_finds_ends_the_trust_and_a_sealed_span_is_copied() {
+    let (mut follower, made) = with_frames(3);
+    follower.step(Event::Damaged { epoch: 5, intact: made[0].next() });
+    let gone = told(1, Answer::Refused(Refusal::StoreGone));
+    assert_eq!(follower.step(append(13, Vec::new())), [gone]);
+    follower.step(fence(7));
+    let standing = standing(7, made[0].next(), Grade::Suspect, 13);
+    assert_eq!(follower.step(Event::Kept { promised: 7 }), [standing], "what is intact may still be used");
+    let end = made[2].next();
+    let sealed = Span { state: SpanState::Sealed { end }, ..span(3, 2) };
+    assert_eq!(follower.step(Event::Viewed(view(sealed, 4))), [Effect::Copy { epoch: 5, end }]);
+    follower.step(Event::Copied { epoch: 5, end });
+    let effects = follower.step(Event::Damaged { epoch: 5, intact: made[0].next() });
+    assert_eq!(effects, [Effect::Copy { epoch: 5, end }]);
+    assert!(!follower.is_whole(5));
+}
+
+#[test]
+fn files_that_are_sealed_and_end_elsewhere_are_not_the_whole_span() {
+    let made = frames(span(3, 2).base, 3, 0);
+    let sealed = BTreeMap::from([(5, made[1].next())]);
+    let mut follower = Follower::new(replica(2), Recovered { sealed, ..Recovered::default() });
+    let end = made[2].next();
+    let view_sealed = view(Span { state: SpanState::Sealed { end }, ..span(3, 2) }, 4);
+    assert_eq!(follower.step(Event::Viewed(view_sealed)), [Effect::Copy { epoch: 5, end }]);
+    assert!(!follower.is_whole(5));
+}

@@ -148,7 +148,8 @@ pub struct Leader {
 }
 
 impl Leader {
-    /// Leads a span that the metadata has just opened for this process.
+    /// Leads a span that the metadata has opened for this process. Once for each span and process: whoever has stopped
+    /// leading a span knows no more what it had sent, and must keep this until it leads a later one.
     pub fn new(span: Span, limits: Limits, now: Duration) -> Leader {
         Leader {
             limits,
@@ -191,9 +192,17 @@ impl Leader {
         self.quorum.committed()
     }
 
+    /// What is durable on the leader's own disk. Frames beyond it are in its memory only, and must stay there: a holder
+    /// that lags could get them from nowhere else.
+    fn own_durable(&self) -> u64 {
+        let own = self.peers.iter().find(|peer| peer.replica.node == self.span.leader.node);
+        own.map_or(self.next.lsn, |peer| peer.durable)
+    }
+
     /// Whether a frame may be made now: the leader leads, and not too much is under way. Back-pressure begins here.
     pub fn may_frame(&self) -> bool {
         self.state == State::Leading
+            && self.memory.bytes_from(self.own_durable()) < self.limits.memory_bytes
             && self.memory.frames_from(self.committed()) < self.limits.window_frames
             && self.memory.bytes_from(self.committed()) < self.limits.window_bytes
     }
@@ -206,6 +215,12 @@ impl Leader {
     /// Whether the end was asked for and is not decided.
     pub fn is_closing(&self) -> bool {
         matches!(self.state, State::Closing(_))
+    }
+
+    /// Whether a holder has said for `long` that it cannot be written in this span, because its disk failed or what it
+    /// holds is damaged. A new span has all its copies again: the leader should close this one.
+    pub fn lacks_a_copy(&self, now: Duration, long: Duration) -> bool {
+        self.peers.iter().any(|peer| peer.is_gone(now, long))
     }
 
     /// Holders that have said nothing for `long`, or refuse: a new span without them would be faster.
@@ -246,7 +261,14 @@ impl Leader {
                 peer.ends_at(now, *end);
                 self.note(&from.replica, (*end).min(peer_durable(&self.quorum, &from.replica)));
             }
-            Answer::Refused(_) => peer.refuses(now),
+            Answer::Refused(refusal) => {
+                let gone = *refusal == Refusal::StoreGone;
+                peer.refuses(now, gone);
+                if gone && from.replica.node == self.span.leader.node {
+                    // Its own disk has failed: others lead better.
+                    self.close();
+                }
+            }
             _ => {}
         }
         self.send_all(now);
@@ -267,7 +289,8 @@ impl Leader {
             assert!(committed.end() <= self.next.lsn, "committed is what was framed");
             self.out.push(Effect::Committed(committed));
             let wanted = self.peers.iter().map(|peer| peer.wants()).min().unwrap_or(0);
-            self.memory.trim(wanted.min(committed.end()), committed.end(), self.limits.memory_bytes);
+            let elsewhere = committed.end().min(self.own_durable());
+            self.memory.trim(wanted.min(elsewhere), elsewhere, self.limits.memory_bytes);
         }
     }
 

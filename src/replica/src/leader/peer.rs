@@ -17,7 +17,8 @@ pub(super) struct Peer {
     heard_at: Duration,
     /// Since when it lacks something that it was sent.
     behind_since: Option<Duration>,
-    refusing: bool,
+    /// Since when it says that it cannot be written.
+    gone_since: Option<Duration>,
     /// Frames for it are being read from the disk.
     pub(super) reading: bool,
 }
@@ -32,7 +33,7 @@ impl Peer {
             sent_at: now,
             heard_at: now,
             behind_since: None,
-            refusing: false,
+            gone_since: None,
             reading: false,
         }
     }
@@ -66,9 +67,11 @@ impl Peer {
         self.heard(now);
     }
 
-    pub(super) fn refuses(&mut self, now: Duration) {
+    pub(super) fn refuses(&mut self, now: Duration, gone: bool) {
         self.heard_at = now;
-        self.refusing = true;
+        if gone {
+            self.gone_since.get_or_insert(now);
+        }
         if !self.reading {
             // What it refused it must be sent again, after a while.
             self.behind_since.get_or_insert(now);
@@ -77,7 +80,7 @@ impl Peer {
 
     fn heard(&mut self, now: Duration) {
         self.heard_at = now;
-        self.refusing = false;
+        self.gone_since = None;
         if self.durable >= self.next {
             self.behind_since = None;
         }
@@ -99,7 +102,13 @@ impl Peer {
         }
     }
 
+    /// Nothing was heard of it for so long, or for so long it has said that it cannot be written.
     pub(super) fn lags(&self, now: Duration, long: Duration) -> bool {
-        self.refusing || now >= self.heard_at + long
+        self.is_gone(now, long) || now >= self.heard_at + long
+    }
+
+    /// It has said for so long that its disk, or what it holds of this span, cannot be written.
+    pub(super) fn is_gone(&self, now: Duration, long: Duration) -> bool {
+        self.gone_since.is_some_and(|since| now >= since + long)
     }
 }

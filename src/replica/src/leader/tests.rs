@@ -184,3 +184,32 @@ fn a_word_beyond_what_was_framed_counts_for_nothing() {
     assert_eq!(committed(&leader.step(START, appended(1, 99))), []);
     assert_eq!(leader.committed(), 10);
 }
+
+#[test]
+fn what_is_not_on_the_leader_s_own_disk_stays_in_memory() {
+    let mut leader = leader(3, 2);
+    leader.limits = Limits { memory_bytes: 4 * 4096, ..Limits::default() };
+    for _ in 0..4 {
+        let end = leader.next().lsn + 1;
+        leader.step(START, Event::Framed(frames(leader.next(), 1, 0)));
+        leader.step(START, appended(2, end));
+        leader.step(START, appended(3, end));
+    }
+    assert_eq!(leader.committed(), 14);
+    assert!(
+        !leader.may_frame(),
+        "the others are a quorum, and the memory is full of what the own disk lacks"
+    );
+    let effects = leader.step(START, refused(1, Refusal::Gap { end: 10 }));
+    assert_eq!(sent(&effects), [(1, vec![10, 11, 12, 13])]);
+    leader.step(START, appended(1, 14));
+    assert!(leader.may_frame());
+}
+
+#[test]
+fn a_leader_whose_own_disk_fails_hands_over() {
+    let mut leader = leader(3, 2);
+    let effects = leader.step(START, refused(1, Refusal::StoreGone));
+    assert!(matches!(effects[..], [Effect::Close { end }] if end == leader.span().base));
+    assert!(matches!(self::leader(3, 2).step(START, refused(2, Refusal::StoreGone))[..], []));
+}

@@ -110,6 +110,8 @@ pub struct Sealer {
     holders: Vec<Holder>,
     begun: Duration,
     asked: Duration,
+    /// When a holder last came further.
+    moved: Duration,
     accepted: bool,
     out: Vec<Effect>,
 }
@@ -131,6 +133,7 @@ impl Sealer {
             phase: Phase::Fencing,
             begun: now,
             asked: now,
+            moved: now,
             accepted: false,
             out: Vec::new(),
         };
@@ -145,7 +148,7 @@ impl Sealer {
             return Vec::new();
         }
         match event {
-            Event::Answered(from) => self.answered(&from),
+            Event::Answered(from) => self.answered(now, &from),
             Event::Committed { done } => self.over(done),
             Event::Viewed(state) => self.viewed(state),
             Event::AcceptTail => self.accepted = true,
@@ -171,7 +174,7 @@ impl Sealer {
         self.holders.iter().filter(unsure).map(|holder| holder.replica).collect()
     }
 
-    fn answered(&mut self, from: &From) {
+    fn answered(&mut self, now: Duration, from: &From) {
         if (from.shard, from.epoch) != (self.span.shard, self.span.epoch) {
             return;
         }
@@ -188,6 +191,7 @@ impl Sealer {
             }
             Answer::Tail { attempt, frames } if *attempt == self.attempt => self.pass_on(frames),
             Answer::Repaired { attempt, durable } if *attempt == self.attempt => {
+                self.moved = now;
                 self.holders[at].durable = *durable;
             }
             _ => {}
@@ -220,6 +224,16 @@ impl Sealer {
             return;
         }
         self.asked = now;
+        if matches!(self.phase, Phase::Repairing(_)) && now >= self.moved + 4 * AGAIN {
+            // Nothing moves: the source may have found that it cannot give what it said. Ask everybody anew; nothing was
+            // committed under this attempt, and whatever was asked for was as good an end.
+            self.phase = Phase::Fencing;
+            self.moved = now;
+            for holder in &mut self.holders {
+                holder.standing = None;
+                holder.durable = self.span.base.lsn;
+            }
+        }
         match self.phase {
             Phase::Fencing | Phase::Repairing(_) => {
                 for holder in &mut self.holders {
@@ -243,6 +257,7 @@ impl Sealer {
             && let Some(end) = self.decide(now)
         {
             self.phase = Phase::Repairing(end);
+            self.moved = now;
         }
         if let Phase::Repairing(end) = self.phase {
             self.repair(end);
@@ -289,7 +304,9 @@ impl Sealer {
             .filter(|holder| holder.durable >= end.lsn)
             .map(|holder| holder.replica)
             .collect();
-        if survivors.len() >= self.span.quorum || (planted::has(Bug::NoTailRepair) && !survivors.is_empty()) {
+        // Where people have decided, what is lost is not waited for: the copies are made again from those that are left.
+        let needed = if self.accepted { 1 } else { self.span.quorum };
+        if survivors.len() >= needed || (planted::has(Bug::NoTailRepair) && !survivors.is_empty()) {
             self.phase = Phase::Committing(end);
             self.out.push(Effect::Commit { attempt: self.attempt, end, survivors });
             return;

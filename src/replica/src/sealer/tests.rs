@@ -152,3 +152,17 @@ fn what_is_not_answered_is_asked_again() {
         .collect();
     assert_eq!(asked, [2, 3]);
 }
+
+#[test]
+fn a_source_that_cannot_give_what_it_said_is_asked_anew() {
+    let (mut sealer, at) = (begun(3, 2), places());
+    sealer.step(LATER, fenced(1, at[1], Grade::Proved, 10));
+    sealer.step(LATER, fenced(2, at[2], Grade::Proved, 10));
+    assert!(matches!(sealer.phase, Phase::Repairing(end) if end == at[2]));
+    sealer.step(LATER + 5 * AGAIN, Event::Tick);
+    assert_eq!(sealer.phase, Phase::Fencing);
+    let later = LATER + 6 * AGAIN;
+    sealer.step(later, fenced(2, at[1], Grade::Suspect, 10));
+    sealer.step(later, fenced(1, at[1], Grade::Proved, 10));
+    assert_eq!(commit(&sealer.step(later, fenced(3, at[1], Grade::Proved, 10))), Some((11, vec![1, 3])));
+}

@@ -1,0 +1,202 @@
+//! What breaks.
+
+use tidelog_meta::Command;
+
+use crate::disk::{Name, SECTOR};
+use crate::fabric::{Happening, MS, Net};
+use crate::machine::Status;
+use crate::world::World;
+
+impl World {
+    /// Something breaks, or is mended.
+    pub(crate) fn fault(&mut self) {
+        let pause = 20 * MS + self.fabric.chance.below(250 * MS);
+        self.fabric.after(pause, Happening::Fault);
+        let at = self.fabric.chance.index(self.machines.len());
+        let shard = 1 + self.fabric.chance.below(self.shards);
+        match self.fabric.chance.below(100) {
+            0..=17 => self.cut_power(at),
+            18 => (0..self.machines.len()).for_each(|at| self.cut_power(at)),
+            19..=33 => self.change_network(),
+            34..=45 => self.cut_network(at),
+            46..=51 => self.machines[at].begin_seal(&mut self.fabric, shard),
+            52..=57 => self.hand_over(shard),
+            58..=60 => self.fabric.failing[at] = [0, 0, 3, 30][self.fabric.chance.index(4)],
+            61..=64 => self.fabric.slowness[at] = [1, 1, 20, 300][self.fabric.chance.index(4)],
+            65..=68 => self.fill_disk(at, shard),
+            69..=79 => self.rot(),
+            80..=85 => self.trim(shard),
+            86..=90 => self.raise_generation(at),
+            _ => self.read_somewhere(at),
+        }
+    }
+
+    pub(crate) fn read_somewhere(&mut self, at: usize) {
+        for shard in 1..=self.shards {
+            self.machines[at].read(&mut self.fabric, shard);
+        }
+    }
+
+    /// The power goes, and comes again later. The bad disk may not be what it was.
+    fn cut_power(&mut self, at: usize) {
+        if matches!(self.machines[at].process, Status::Off) {
+            return;
+        }
+        let now = self.fabric.now;
+        self.fabric.trace.say(now, || format!("machine {at}: power cut"));
+        self.machines[at].crash(&mut self.fabric);
+        if at == self.bad {
+            match self.fabric.chance.below(12) {
+                0 => {
+                    self.fabric.trace.say(now, || format!("machine {at}: its disk is lost"));
+                    self.machines[at].disk.lose();
+                }
+                1 => self.roll_back(at),
+                _ => {}
+            }
+        }
+        let pause = 50 * MS + self.fabric.chance.below(1500 * MS);
+        self.fabric.after(pause, Happening::Boot { at });
+    }
+
+    /// The disk is what it was at some earlier start. (What was written since the last superblock cannot be told.)
+    fn roll_back(&mut self, at: usize) {
+        let images = self.machines[at].images.len();
+        if images > 1 {
+            let which = 1 + self.fabric.chance.index(images - 1);
+            let now = self.fabric.now;
+            self.fabric.trace.say(now, || format!("machine {at}: its disk went back to start {which}"));
+            self.machines[at].disk = self.machines[at].images[which].clone();
+        }
+    }
+
+    fn change_network(&mut self) {
+        let chance = &mut self.fabric.chance;
+        let without_meta = std::mem::take(&mut self.fabric.net.without_meta);
+        let cut = std::mem::take(&mut self.fabric.net.cut);
+        self.fabric.net = Net {
+            lost: [0, 0, 2, 15][chance.index(4)],
+            twice: [0, 0, 5, 20][chance.index(4)],
+            late: [0, 2, 10, 30][chance.index(4)],
+            delay: [MS, 3 * MS, 20 * MS][chance.index(3)],
+            cut,
+            without_meta,
+        };
+    }
+
+    fn cut_network(&mut self, at: usize) {
+        let others = self.machines.len();
+        let chance = &mut self.fabric.chance;
+        let net = &mut self.fabric.net;
+        match chance.below(6) {
+            0 | 1 => {
+                net.cut.clear();
+                net.without_meta.clear();
+            }
+            // One way only.
+            2 => net.cut.extend((0..others).map(|to| (at, to))),
+            3 => net.cut.extend((0..others).map(|from| (from, at))),
+            4 => net.cut.extend((0..others).flat_map(|other| [(at, other), (other, at)])),
+            _ => net.without_meta.push(at),
+        }
+        let now = self.fabric.now;
+        let (cut, meta) = (self.fabric.net.cut.len(), self.fabric.net.without_meta.clone());
+        self.fabric.trace.say(now, || format!("network: {cut} ways cut, without metadata: {meta:?}"));
+    }
+
+    /// The leader is asked to end its span in good order.
+    fn hand_over(&mut self, shard: u64) {
+        for machine in &mut self.machines {
+            machine.close(&mut self.fabric, shard);
+        }
+    }
+
+    fn fill_disk(&mut self, at: usize, shard: u64) {
+        let room = self.fabric.chance.percent(60);
+        let event = tidelog_replica::follower::Event::Room(room);
+        self.machines[at].follow(&mut self.fabric, shard, event);
+    }
+
+    /// A bit of a segment of the bad disk flips, where something was written.
+    fn rot(&mut self) {
+        let at = self.bad;
+        let names: Vec<Name> =
+            self.machines[at].disk.names().filter(|name| matches!(name, Name::Segment { .. })).collect();
+        if names.is_empty() {
+            return;
+        }
+        // The newest ones most of all: that is where it could be mistaken for something else.
+        let back = self.fabric.chance.index(names.len()).min(self.fabric.chance.index(names.len()));
+        let name = names[names.len() - 1 - back];
+        let written = self.machines[at].disk.read(name).map_or(0, |bytes| {
+            bytes.chunks(SECTOR).take_while(|sector| sector.iter().any(|byte| *byte != 0)).count()
+        });
+        if written == 0 {
+            return;
+        }
+        let back = self.fabric.chance.index(written).min(self.fabric.chance.index(written));
+        let sector = written - 1 - back;
+        let byte = sector * SECTOR + self.fabric.chance.index(200);
+        let bit = self.fabric.chance.below(8) as u8;
+        self.machines[at].disk.rot(name, byte, bit);
+        let now = self.fabric.now;
+        self.fabric.trace.say(now, || format!("machine {at}: bit {bit} of byte {byte} of {name:?} flips"));
+        if self.fabric.chance.percent(50) {
+            self.scrub(at);
+        }
+    }
+
+    /// Sealed spans of a machine are read and compared with their checksums.
+    pub(crate) fn scrub(&mut self, at: usize) {
+        let Some(running) = self.machines[at].running() else { return };
+        let mut found = Vec::new();
+        for (shard, follower) in &running.followers {
+            for epoch in follower.whole().keys() {
+                let damaged = running.scrub(&self.machines[at].disk, *shard, *epoch);
+                found.extend(damaged.map(|event| (*shard, event)));
+            }
+        }
+        for (shard, event) in found {
+            self.machines[at].follow(&mut self.fabric, shard, event);
+        }
+    }
+
+    /// Nobody wants the records of the shard's oldest span any more.
+    fn trim(&mut self, shard: u64) {
+        let state = std::rc::Rc::clone(self.fabric.truth.state());
+        let Some(chain) = state.chains.get(&shard) else { return };
+        let Some(first) = chain.spans.first().filter(|first| chain.spans.len() > 1 && !first.is_unsealed())
+        else {
+            return;
+        };
+        // The newest span that tells a leader what it must know stays: offsets and producers of the shard are known from it.
+        let later = chain.spans.iter().skip(1).any(crate::truth::tells);
+        if !later {
+            return;
+        }
+        // By the proof of any holder: the next offset of each partition at the span's end.
+        let ends = self.machines.iter().find_map(|machine| machine.ends_of(shard, first.epoch));
+        let Some(ends) = ends else { return };
+        for (name, topic) in &state.topics {
+            for (number, partition) in (0u32..).zip(&topic.partitions) {
+                let end = ends.get(&partition.id).copied().unwrap_or(0);
+                if partition.shard() == shard && end > partition.start() {
+                    let (name, id) = (name.clone(), topic.id.clone());
+                    let command = Command::Trim { name, id, partition: number, offset: end };
+                    self.fabric.apply(&command);
+                    self.fabric.judge.trimmed(partition.id, end);
+                }
+            }
+        }
+        let partitions = state.topics.values().flat_map(|topic| &topic.partitions);
+        let of_shard = partitions.filter(|partition| partition.shard() == shard);
+        let mut proof: Vec<(u64, u64)> =
+            of_shard.map(|partition| (partition.id, ends.get(&partition.id).copied().unwrap_or(0))).collect();
+        proof.sort_unstable();
+        self.fabric.apply(&Command::DropSpan { shard, epoch: first.epoch, ends: proof });
+    }
+
+    fn raise_generation(&mut self, at: usize) {
+        self.machines[at].raise_generation(&mut self.fabric);
+    }
+}
