@@ -198,3 +198,41 @@ impl Got for usize {
         i64::try_from(self).unwrap_or(i64::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_was_found_where_and_what_is_allowed() {
+        let said = [
+            (
+                BatchError::corrupt(Field::Crc, 7_i64, Allowed::Exactly(9)),
+                "corrupt batch: the CRC is 7, allowed is 9",
+            ),
+            (
+                BatchError::too_large(Field::Bytes, 7_i64, 5),
+                "batch too large: the number of bytes is 7, allowed is 5 or less",
+            ),
+            (
+                BatchError::unsupported(Field::Codec, 7_i64, Allowed::Between(0, 4)),
+                "unsupported batch: the codec is 7, allowed is 0 to 4",
+            ),
+            (
+                BatchError::invalid(Field::Count, 0_i64, Allowed::AtLeast(1)),
+                "invalid batch: the record count is 0, allowed is 1 or more",
+            ),
+            (
+                BatchError::invalid(Field::ProducerEpoch, -1_i64, Allowed::Rule("one that is given out")),
+                "invalid batch: the producer epoch is -1, allowed is one that is given out",
+            ),
+        ];
+        for (error, text) in said {
+            assert!(error.to_string().starts_with(text), "{error}");
+            assert_eq!(error.fault().record, None);
+            let in_record = error.in_record(3);
+            assert_eq!(in_record.fault().record, Some(3));
+            assert!(in_record.to_string().contains("record 3: "), "{in_record}");
+        }
+    }
+}

@@ -94,6 +94,23 @@ fn producers_come_and_go_with_their_partitions_and_through_the_footer() {
 }
 
 #[test]
+fn producers_that_were_lost_are_known_again_from_a_footer_and_partitions_are_not_touched() {
+    let mut index = SegmentIndex::default();
+    note(&mut index, control(EntryKind::PartitionCreated, 7, 0));
+    let numbered = Numbered { producer_id: 3, epoch: 0, first_sequence: 0, count: 5 };
+    index.note_numbered(&numbered, &batch(7, 0, 5), 4);
+    let footer = index.seal(&SEALED);
+    assert!(index.knows_producers());
+    index.lose_producers();
+    assert!(!index.knows_producers());
+    assert!(index.producers().is_empty(), "half of them would be worse than none");
+    assert_eq!(index.partitions().map(|row| row.partition).collect::<Vec<_>>(), [7]);
+    index.learn_producers(&footer);
+    assert!(index.knows_producers());
+    assert_eq!(index.producers().snapshot(), footer.producers);
+}
+
+#[test]
 fn any_batch_is_within_one_read_of_the_position_before_it() {
     let mut index = SegmentIndex::default();
     note(&mut index, control(EntryKind::PartitionCreated, 7, 0));
