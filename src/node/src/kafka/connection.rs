@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::dispatch::{self, Answer};
+use super::oversize;
 use super::rope::Rope;
 use crate::budget::{BudgetError, Share};
 use crate::node::Node;
@@ -77,10 +78,22 @@ async fn requests(
     loop {
         let mut share = node.budget.share();
         let frame = tokio::select! {
-            frame = next_frame(node, &mut read, &mut input, &mut share) => frame?,
+            frame = next_frame(node, &mut read, &mut input, &mut share) => frame,
             _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
         };
-        let Some(frame) = frame else { return Ok(()) };
+        let frame = match frame {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Ok(()),
+            Err(NoFrame::Broken(why)) => return Err(why),
+            Err(NoFrame::TooLong(len, why)) => {
+                let refused = refuse(node, &mut read, &input[LENGTH..], len, &why, share, &replies);
+                tokio::select! {
+                    () = refused => {}
+                    _ = stopping.wait_for(|stopping| *stopping) => {}
+                }
+                return Err(why);
+            }
+        };
         let (header, request) = match RequestHeader::decode(&frame) {
             Ok(decoded) => decoded,
             Err(RequestError::Version { api: ApiKey::ApiVersions, correlation_id, .. }) => {
@@ -121,13 +134,43 @@ async fn hung_up(read: &mut OwnedReadHalf) {
     }
 }
 
+/// Why there is no further request.
+enum NoFrame {
+    /// It would have so many bytes.
+    TooLong(usize, String),
+    Broken(String),
+}
+
+impl From<String> for NoFrame {
+    fn from(why: String) -> NoFrame {
+        NoFrame::Broken(why)
+    }
+}
+
+/// Answers a request over the limit where the protocol has an answer, and lets the client come to it.
+async fn refuse(
+    node: &Node,
+    read: &mut OwnedReadHalf,
+    start: &[u8],
+    len: usize,
+    why: &str,
+    share: Share,
+    replies: &mpsc::Sender<Reply>,
+) {
+    let Some((header, response)) = oversize::answer(start, why) else { return };
+    if replies.send(Reply { header, answer: Answer::Now(response), share }).await.is_ok() {
+        let idle = Duration::from_millis(node.config.limits.idle_timeout_ms);
+        oversize::skip(read, len.saturating_sub(start.len()), idle).await;
+    }
+}
+
 /// Reads one request; `None` when the client has closed, or has been silent for too long, between two of them.
 async fn next_frame(
     node: &Node,
     read: &mut OwnedReadHalf,
     input: &mut BytesMut,
     share: &mut Share,
-) -> Result<Option<BytesMut>, String> {
+) -> Result<Option<BytesMut>, NoFrame> {
     let limits = &node.config.limits;
     let idle = Duration::from_millis(limits.idle_timeout_ms);
     while input.len() < LENGTH {
@@ -136,20 +179,19 @@ async fn next_frame(
         }
         match timeout(idle, read.read_buf(&mut (&mut *input).limit(HEAD))).await {
             Ok(Ok(0)) if input.is_empty() => return Ok(None),
-            Ok(Ok(0)) => return Err("it ended in the middle of a request".to_owned()),
+            Ok(Ok(0)) => return Err("it ended in the middle of a request".to_owned().into()),
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Err(error.to_string()),
+            Ok(Err(error)) => return Err(error.to_string().into()),
             Err(_) => return Ok(None),
         }
     }
     let announced = i32::from_be_bytes([input[0], input[1], input[2], input[3]]);
-    let len = u64::try_from(announced).ok().filter(|len| *len <= limits.request_bytes);
-    let len = len.and_then(|len| usize::try_from(len).ok()).ok_or_else(|| {
-        format!(
-            "a request of {announced} bytes, the limit is {} (limits.request_bytes)",
-            limits.request_bytes
-        )
-    })?;
+    let limit = limits.request_bytes;
+    let why = || format!("a request of {announced} bytes, the limit is {limit} (limits.request_bytes)");
+    let len = usize::try_from(announced).map_err(|_| why())?;
+    if len as u64 > limit {
+        return Err(NoFrame::TooLong(len, why()));
+    }
     take(share, len).await?;
     input.advance(LENGTH);
     input.reserve(len.saturating_sub(input.len()));
@@ -157,10 +199,10 @@ async fn next_frame(
         // No more than this request: what follows would have to be moved.
         let missing = len - input.len();
         match timeout(idle, read.read_buf(&mut (&mut *input).limit(missing))).await {
-            Ok(Ok(0)) => return Err("it ended in the middle of a request".to_owned()),
+            Ok(Ok(0)) => return Err("it ended in the middle of a request".to_owned().into()),
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Err(error.to_string()),
-            Err(_) => return Err("it was silent in the middle of a request".to_owned()),
+            Ok(Err(error)) => return Err(error.to_string().into()),
+            Err(_) => return Err("it was silent in the middle of a request".to_owned().into()),
         }
     }
     Ok(Some(input.split_to(len)))

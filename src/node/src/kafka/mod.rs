@@ -16,6 +16,7 @@ mod list_offsets;
 mod lowered;
 mod metadata;
 mod offsets_api;
+mod oversize;
 mod produce;
 mod producer_ids;
 mod rope;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::api::{ApiKey, Request, RequestError, RequestHeader, Response};
+use super::produce_start::ProduceStart;
 use super::wire::{Reader, Writer};
 
 /// Longest frame that [`fuzz_connection`] takes, bytes.
@@ -48,8 +49,14 @@ fn outcome<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
 
 /// What the server makes of a frame.
 fn check_request(frame: &[u8]) -> String {
+    let start = ProduceStart::read(frame);
     match RequestHeader::decode(frame) {
         Ok((header, request)) => {
+            if let (Request::Produce(whole), Some(start)) = (&request, start) {
+                let first = whole.topic_data.first().map(|topic| topic.name.as_str());
+                assert_eq!((Some(start.topic.as_str()), start.acks), (first, whole.acks), "another start");
+                assert_eq!(start.header, header, "another start");
+            }
             let again = framed(header.api, header.version, &body(&request, &header));
             let (_, read) = match RequestHeader::decode(&again) {
                 Ok(read) => read,

@@ -8,6 +8,7 @@
 //! | [`wire`] | primitive types, bounded reading, writing without copying batches |
 //! | [`field`] | what can be a field, and the form in which messages are declared |
 //! | [`error_code`] | the codes that clients decide by |
+//! | [`produce_start`] | the beginning of a produce request that is too long to be read |
 //! | [`fuzz`] | bodies of the fuzz targets |
 //! | the others | one API each, as tables of fields and versions |
 //!
@@ -47,6 +48,7 @@ pub mod offset_commit;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod produce_start;
 pub mod sync_group;
 
 pub use api::{ApiKey, Request, RequestError, RequestHeader, Response};

@@ -56,6 +56,25 @@ fn a_request_over_the_limit_ends_the_connection_and_what_came_before_is_answered
 }
 
 #[test]
+fn a_produce_request_over_the_limit_is_too_large() {
+    let (node, _) =
+        start("[limits]\nrequest_bytes = 65536\nbatch_bytes = 65536\nrecord_value_bytes = 1024\n");
+    let mut kafka = Kafka::new(&node);
+    kafka.topic_id("t");
+    // More than fits into the buffers between: an answer is seen only by who could send all of it.
+    let value = vec![0; 1024 * 1024];
+    let values: Vec<&[u8]> = (0..7).map(|_| &value[..]).collect();
+    let answer = kafka.produce("t", 0, &batch(&values));
+    assert_code(answer.error_code, ErrorCode::MessageTooLarge);
+    assert!(answer.error_message.unwrap().contains("65536"));
+    assert_eq!(kafka.frame(), None);
+    // Where no answer is wanted none is given.
+    let mut kafka = Kafka::new(&node);
+    kafka.send(&produce_frame(None, 0, "t", 0, Some(&batch(&[&[0; 65_536]]))));
+    assert_eq!(kafka.frame(), None);
+}
+
+#[test]
 fn a_connection_too_many_is_closed_and_can_come_again() {
     let (node, http) = start("[limits]\nconnections = 1\n");
     drop(http);
