@@ -31,16 +31,17 @@ pub enum EntryKind {
     SpanStart = 6,
     /// A promise in the promise journal: [`crate::promise`].
     Promise = 7,
-    /// A command to the metadata state machine (metadata shard only).
+    /// A command to the metadata state machine (metadata shard only). In a Raft group `base_offset` is its index and
+    /// `count` is 1; on a lone node both are 0.
     Command = 8,
     /// A part of a snapshot of the metadata state (metadata shard only); `base_offset` is the part's
     /// number, `count` the number of parts.
     Snapshot = 9,
-    /// Reserved: a vote of the metadata's Raft group.
+    /// A vote of the metadata's Raft group; the newest one counts.
     Vote = 10,
-    /// Reserved: truncation of the metadata's Raft entries.
+    /// Entries of the metadata's Raft group from index `base_offset` on, written before this one, are taken back.
     Truncate = 11,
-    /// Reserved: purge of the metadata's Raft entries.
+    /// Entries of the metadata's Raft group up to index `base_offset` are covered by a snapshot.
     Purge = 12,
 }
 

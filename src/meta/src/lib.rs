@@ -28,11 +28,17 @@ pub mod model;
 mod nodes;
 mod outcome;
 mod placement;
+pub mod raft;
 #[cfg(test)]
 mod random_tests;
 mod replay;
 mod span;
 mod state;
+mod store;
+#[cfg(test)]
+mod store_tests;
+#[cfg(test)]
+mod test_wal;
 mod topic;
 mod topics;
 
@@ -48,4 +54,5 @@ pub use span::{
     Chain, Leader, MAX_EPOCH, MAX_REPLICAS, Manifest, NewSpan, Replica, Span, SpanState, StoreId,
 };
 pub use state::{Applied, State};
+pub use store::{MetaStore, Unavailable};
 pub use topic::{Partition, Placed, Retention, Topic};

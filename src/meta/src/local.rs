@@ -4,21 +4,24 @@
 //! A command is durable before it is applied. When its write fails the state stays as it was and the shard is
 //! poisoned; the next start decides whether the command happened.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use tidelog_wal::{AppendError, Control, ReadError, Status, Wal};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::command::Command;
 use crate::illegal::Illegal;
+use crate::invariants::Broken;
+use crate::outcome::Outcome;
 use crate::replay::Replay;
 use crate::state::{Applied, State};
+use crate::store::{MetaStore, Unavailable};
 
 /// The shard of the metadata; data shards count from 1.
 pub const METADATA_SHARD: u64 = 0;
 /// Bytes of one part of a snapshot.
-const PART: usize = 1024 * 1024;
+pub(crate) const PART: usize = 1024 * 1024;
 /// No snapshot before so many bytes of commands.
 const SNAPSHOT_AFTER: u64 = 1024 * 1024;
 
@@ -41,12 +44,28 @@ pub enum MetaError {
         /// What it breaks.
         why: Illegal,
     },
+    /// A snapshot that no commands can have built.
+    #[error("the metadata, LSN {lsn}: {broken}")]
+    Broken {
+        /// Where.
+        lsn: u64,
+        /// What contradicts what.
+        broken: Broken,
+    },
+    /// The directory belongs to a node of a group, or did not and does now.
+    #[error(
+        "the metadata, LSN {lsn}: written for a group of nodes and read for a node that is alone, or the other way round"
+    )]
+    Mixed {
+        /// Where.
+        lsn: u64,
+    },
     /// A failing disk or damage.
     #[error("the metadata cannot be read: {0}")]
     Read(#[from] ReadError),
     /// Damage that recovery found.
     #[error("the metadata is damaged, so nothing is served: {0}")]
-    Hole(std::sync::Arc<tidelog_wal::Hole>),
+    Hole(Arc<tidelog_wal::Hole>),
     /// The command changes nothing.
     #[error(transparent)]
     Illegal(#[from] Illegal),
@@ -59,7 +78,8 @@ pub enum MetaError {
 #[derive(Debug)]
 pub struct Metadata {
     wal: Wal,
-    state: RwLock<State>,
+    state: RwLock<Arc<State>>,
+    version: watch::Sender<u64>,
     /// Held while a command is on its way, so that commands are journalled in the order they are checked.
     journalled: Mutex<Journalled>,
 }
@@ -83,7 +103,8 @@ impl Metadata {
         wal.scan_controls(|lsn, kind, row, body| replay.entry(lsn, kind, row, body)).await?;
         let Replay { state, command_bytes, snapshot_bytes, .. } = replay.finish()?;
         let journalled = Mutex::new(Journalled { command_bytes, snapshot_bytes });
-        Ok(Metadata { wal, state: RwLock::new(state), journalled })
+        let version = watch::Sender::new(state.version);
+        Ok(Metadata { wal, state: RwLock::new(Arc::new(state)), version, journalled })
     }
 
     /// Looks at the state.
@@ -101,7 +122,7 @@ impl Metadata {
         let body = command.encode();
         journalled.command_bytes += body.len() as u64;
         self.wal.control(Control::Command { body: Bytes::from(body) }).await?;
-        let applied = self.state.write().unwrap_or_else(PoisonError::into_inner).apply(&command)?;
+        let applied = self.apply(&command)?;
         if journalled.command_bytes > SNAPSHOT_AFTER.max(2 * journalled.snapshot_bytes) {
             // The command holds without it; the next one tries again.
             match self.snapshot().await {
@@ -109,6 +130,13 @@ impl Metadata {
                 Err(error) => tracing::error!(%error, "no snapshot of the metadata could be written"),
             }
         }
+        Ok(applied)
+    }
+
+    fn apply(&self, command: &Command) -> Result<Applied, Illegal> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let applied = Arc::make_mut(&mut state).apply(command)?;
+        self.version.send_replace(state.version);
         Ok(applied)
     }
 
@@ -122,6 +150,36 @@ impl Metadata {
         }
         tracing::info!(bytes = bytes.len(), parts, "snapshot of the metadata written");
         Ok(bytes.len() as u64)
+    }
+}
+
+impl MetaStore for Metadata {
+    async fn propose(&self, command: Command) -> Result<Outcome, Unavailable> {
+        match Metadata::propose(self, command).await {
+            Ok(applied) => Ok(Outcome::Applied { applied, version: self.read(|state| state.version) }),
+            Err(MetaError::Illegal(why)) => Ok(Outcome::Illegal(why)),
+            Err(MetaError::Append(AppendError::OutcomeUnknown { .. })) => Ok(Outcome::Indeterminate),
+            Err(MetaError::Append(AppendError::TooLarge { len, max })) => {
+                Err(Unavailable::TooLong { len, max })
+            }
+            Err(error) => Err(Unavailable::Broken(error.to_string())),
+        }
+    }
+
+    async fn read(&self) -> Result<Arc<State>, Unavailable> {
+        // After a write whose outcome is unknown the next start decides what the state is.
+        if let Status::Poisoned(cause) = self.wal.status() {
+            return Err(Unavailable::Broken(cause.to_string()));
+        }
+        Ok(self.recent())
+    }
+
+    fn recent(&self) -> Arc<State> {
+        Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn watch(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
     }
 }
 

@@ -1,10 +1,13 @@
 //! What became of a proposed command.
 
+use serde::{Deserialize, Serialize};
+
 use crate::illegal::Illegal;
 use crate::state::Applied;
 
 /// What became of a proposed command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It is durable and took effect.
     Applied {

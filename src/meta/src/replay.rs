@@ -14,10 +14,41 @@ pub(crate) struct Replay {
     pub(crate) command_bytes: u64,
     /// Bytes of that snapshot.
     pub(crate) snapshot_bytes: u64,
-    /// A snapshot whose parts are still coming.
-    parts: Vec<u8>,
-    next_part: u64,
+    parts: Parts,
     failed: Option<MetaError>,
+}
+
+/// A snapshot whose parts are still coming.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    bytes: Vec<u8>,
+    next: u64,
+}
+
+impl Parts {
+    /// Takes a part; with the last one all bytes come back. A part that does not follow is a leftover of a snapshot that
+    /// was not finished.
+    pub(crate) fn take(&mut self, row: &Row, body: &[u8]) -> Option<Vec<u8>> {
+        if row.base_offset == 0 {
+            self.forget();
+        }
+        if row.base_offset != self.next {
+            return None;
+        }
+        self.bytes.extend_from_slice(body);
+        self.next += 1;
+        if self.next < u64::from(row.count) {
+            return None;
+        }
+        self.next = 0;
+        Some(std::mem::take(&mut self.bytes))
+    }
+
+    /// What was not finished until now never will be.
+    pub(crate) fn forget(&mut self) {
+        self.bytes.clear();
+        self.next = 0;
+    }
 }
 
 impl Replay {
@@ -27,6 +58,8 @@ impl Replay {
             return;
         }
         let taken = match kind {
+            EntryKind::Command if row.count > 0 => Err(MetaError::Mixed { lsn }),
+            EntryKind::Vote | EntryKind::Truncate | EntryKind::Purge => Err(MetaError::Mixed { lsn }),
             EntryKind::Command => self.command(lsn, body),
             EntryKind::Snapshot => self.part(lsn, row, body),
             _ => Ok(()),
@@ -40,30 +73,16 @@ impl Replay {
     }
 
     fn command(&mut self, lsn: u64, body: &[u8]) -> Result<(), MetaError> {
-        // A snapshot that was not finished before this command never will be.
-        self.next_part = 0;
+        self.parts.forget();
         self.command_bytes += body.len() as u64;
         let command = Command::decode(body).map_err(|cause| MetaError::Unreadable { lsn, cause })?;
         self.state.apply(&command).map(|_| ()).map_err(|why| MetaError::Replay { lsn, why })
     }
 
     fn part(&mut self, lsn: u64, row: &Row, body: &[u8]) -> Result<(), MetaError> {
-        if row.base_offset == 0 {
-            self.parts.clear();
-            self.next_part = 0;
-        }
-        if row.base_offset != self.next_part {
-            // A leftover of a snapshot that was not finished: the commands before it still count.
-            return Ok(());
-        }
-        self.parts.extend_from_slice(body);
-        self.next_part += 1;
-        if self.next_part < u64::from(row.count) {
-            return Ok(());
-        }
-        let bytes = std::mem::take(&mut self.parts);
-        self.next_part = 0;
+        let Some(bytes) = self.parts.take(row, body) else { return Ok(()) };
         self.state = serde_json::from_slice(&bytes).map_err(|cause| MetaError::Unreadable { lsn, cause })?;
+        self.state.verify().map_err(|broken| MetaError::Broken { lsn, broken })?;
         self.snapshot_bytes = bytes.len() as u64;
         self.command_bytes = 0;
         Ok(())
@@ -118,6 +137,15 @@ mod tests {
         replay.entry(2, EntryKind::Command, &row(0, 0), &command(2));
         replay.entry(3, EntryKind::Snapshot, &row(1, 2), second);
         assert_eq!(replay.finish().unwrap().state.next_shard, 3);
+    }
+
+    #[test]
+    fn what_a_group_of_nodes_wrote_is_not_taken_for_a_lone_node_s() {
+        for (kind, count) in [(EntryKind::Command, 1), (EntryKind::Vote, 1), (EntryKind::Purge, 1)] {
+            let mut replay = Replay::default();
+            replay.entry(7, kind, &row(0, count), &command(1));
+            assert!(matches!(replay.finish(), Err(MetaError::Mixed { lsn: 7 })));
+        }
     }
 
     #[test]

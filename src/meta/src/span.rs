@@ -16,7 +16,7 @@ pub const MAX_REPLICAS: usize = 7;
 pub const MAX_EPOCH: u32 = i32::MAX as u32;
 
 /// The random identity of a data directory.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StoreId(#[serde(with = "hex")] pub [u8; 16]);
 
 impl std::fmt::Debug for StoreId {

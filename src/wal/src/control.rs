@@ -5,6 +5,9 @@ use tidelog_format::entry::{EntryKind, MAX_CONTROL_LEN, Row};
 
 use crate::error::AppendError;
 
+/// Count in the row of an entry of the Raft group; a command of a node that is alone has 0.
+const RAFT: u32 = 1;
+
 /// A control entry.
 #[derive(Debug, Clone)]
 pub enum Control {
@@ -41,6 +44,30 @@ pub enum Control {
         /// The part's bytes.
         body: Bytes,
     },
+    /// An entry of the metadata's Raft group: at its index it is the newest.
+    RaftEntry {
+        /// Its index.
+        index: u64,
+        /// Its encoding.
+        body: Bytes,
+    },
+    /// A vote of the metadata's Raft group; the newest one counts.
+    RaftVote {
+        /// Its encoding.
+        body: Bytes,
+    },
+    /// Entries of the metadata's Raft group from an index on, written before this, are taken back.
+    RaftTruncate {
+        /// The first index that is taken back.
+        from: u64,
+    },
+    /// Entries of the metadata's Raft group up to an index are covered by a snapshot and not wanted any more.
+    RaftPurge {
+        /// The last index that is not wanted.
+        through: u64,
+        /// The encoding of that entry's identity.
+        body: Bytes,
+    },
 }
 
 impl Control {
@@ -56,6 +83,10 @@ impl Control {
             Control::Trim { partition, offset } => (EntryKind::Trim, partition, offset, 0, Bytes::new()),
             Control::Command { body } => (EntryKind::Command, 0, 0, 0, body),
             Control::Snapshot { part, parts, body } => (EntryKind::Snapshot, 0, u64::from(part), parts, body),
+            Control::RaftEntry { index, body } => (EntryKind::Command, 0, index, RAFT, body),
+            Control::RaftVote { body } => (EntryKind::Vote, 0, 0, RAFT, body),
+            Control::RaftTruncate { from } => (EntryKind::Truncate, 0, from, RAFT, Bytes::new()),
+            Control::RaftPurge { through, body } => (EntryKind::Purge, 0, through, RAFT, body),
         };
         let too_large = || AppendError::TooLarge { len: body.len(), max: MAX_CONTROL_LEN };
         let length = u32::try_from(body.len()).map_err(|_| too_large())?;

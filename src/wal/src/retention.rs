@@ -152,13 +152,37 @@ impl Wal {
             if wanted || commands || !segment.sealed {
                 continue;
             }
-            if self.shared.state_mut().segments.remove(number).is_some() {
-                // The keeper lives as long as the shard; a closing shard releases at its next start.
-                let _ = self.shared.keeper.send(KeeperJob::Release(segment.id));
-                released += 1;
-            }
+            released += u64::from(self.release(segment.id));
         }
         Ok(released)
+    }
+
+    /// Releases the sealed segments of a shard of commands whose frames all come before `lsn`: what they said is in a
+    /// snapshot behind them. The newest segment stays, and so does every segment with records. Answers how many went.
+    ///
+    /// # Errors
+    /// When a segment's index can't be read (nothing behind it is released then).
+    pub async fn release_commands_before(&self, lsn: u64) -> Result<u64, AppendError> {
+        let newest = self.shared.state().segments.newest().map(|segment| segment.id.number);
+        let mut released = 0;
+        for number in self.segment_numbers().into_iter().filter(|number| Some(*number) != newest) {
+            let (segment, footer) = self.footer(number).await.map_err(|error| unreadable(&error))?;
+            if footer.next_lsn > lsn || !footer.partitions.is_empty() || !segment.sealed {
+                break;
+            }
+            released += u64::from(self.release(segment.id));
+        }
+        Ok(released)
+    }
+
+    /// Takes a segment out of sight and has its file recycled.
+    fn release(&self, id: crate::segments::SegmentId) -> bool {
+        let known = self.shared.state_mut().segments.remove(id.number).is_some();
+        if known {
+            // The keeper lives as long as the shard; a closing shard releases at its next start.
+            let _ = self.shared.keeper.send(KeeperJob::Release(id));
+        }
+        known
     }
 }
 

@@ -4,9 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use tidelog_format::batch::Batch;
-use tidelog_format::entry::{EntryKind, Row};
 use tidelog_format::footer::POSITION_BYTES;
 use tokio::sync::oneshot;
 
@@ -112,20 +110,24 @@ impl Wal {
     /// # Errors
     /// As [`Wal::append`].
     pub async fn control(&self, control: Control) -> Result<Durable, AppendError> {
+        self.begin_control(control).await?.await
+    }
+
+    /// Hands a control entry in and waits for room only: entries are framed in the order of these calls. What is given
+    /// back resolves once the entry is durable; dropping it takes nothing back.
+    ///
+    /// # Errors
+    /// As [`Wal::append`]; with these the entry was not handed in.
+    pub async fn begin_control(&self, control: Control) -> Result<Appending, AppendError> {
         let (kind, row, body) = control.encode()?;
         let (len, max) = (body.len(), self.shared.options.max_batch());
         if len > max {
             return Err(AppendError::TooLarge { len, max });
         }
-        self.submit_control(kind, row, body).await
-    }
-
-    async fn submit_control(&self, kind: EntryKind, row: Row, body: Bytes) -> Result<Durable, AppendError> {
         if let Some(refusal) = self.shared.state().status.refusal(true) {
             return Err(refusal);
         }
-        let len = body.len();
-        self.submit(Work::Control { kind, row, body }, len).await
+        self.begin(Work::Control { kind, row, body }, len).await
     }
 
     /// Ends the active segment if it holds anything, so that retention can release it.

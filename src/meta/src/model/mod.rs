@@ -9,6 +9,10 @@
 //!   never.
 //! - Hints come late, in any order, or never, and say no more than that there may be something to read.
 
+mod store;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -17,6 +21,8 @@ use tidelog_io::random::Entropy;
 use crate::command::Command;
 use crate::outcome::Outcome;
 use crate::state::State;
+
+pub use store::ModelStore;
 
 /// How badly the store behaves. `Faults::default()` is quick and faultless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,6 +259,3 @@ impl Model {
 fn unknown(ticket: Ticket) -> Answer {
     Answer::Proposed(ticket, Outcome::Indeterminate)
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,282 @@
+//! A member of the metadata's group, running.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::error::{CheckIsLeaderError, RaftError};
+use openraft::{
+    Config, ConfigError, LogId, Membership, Raft, RaftNetworkFactory, SnapshotMeta, SnapshotPolicy,
+    StoredMembership,
+};
+use tidelog_wal::{AppendError, Wal};
+use tokio::sync::watch;
+
+use super::journal::Journal;
+use super::machine::{Machine, snapshot_name};
+use super::recovery::Snapshot;
+use super::{Types, Voter, voter_id};
+use crate::command::Command;
+use crate::local::MetaError;
+use crate::outcome::Outcome;
+use crate::state::State;
+use crate::store::{MetaStore, Unavailable};
+
+/// Longest command, bytes as it is journalled. An entry that did not fit would stop its leader.
+pub const MAX_COMMAND: usize = 3 * 1024 * 1024;
+
+/// How a member is run. Times in milliseconds.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// A leader says that it lives this often. Default 250.
+    pub heartbeat_ms: u64,
+    /// A member that hears nothing for a time between this and twice this stands for election. Default 1500.
+    pub election_ms: u64,
+    /// A snapshot is made every so many entries. Default 5000.
+    pub snapshot_every: u64,
+    /// So many entries before a snapshot are kept for members that are a little behind. Default 1000.
+    pub keep_entries: u64,
+    /// How long a proposal or a read waits for a quorum. Default 10 s.
+    pub patience: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            heartbeat_ms: 250,
+            election_ms: 1500,
+            snapshot_every: 5000,
+            keep_entries: 1000,
+            patience: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What a directory is to the group when it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// Its first member, or a member that goes on: what the node had while it was alone becomes the group's first
+    /// snapshot.
+    Form,
+    /// A directory that another member will let in, or a member that goes on.
+    Join,
+}
+
+/// Why a member does not start or the group does not change.
+#[derive(Debug, thiserror::Error)]
+pub enum GroupError {
+    /// The shard cannot be read.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+    /// The first snapshot cannot be written.
+    #[error("the metadata could not be handed over to a group: {0}")]
+    Append(#[from] AppendError),
+    /// The directory holds metadata of its own.
+    #[error(
+        "this data directory has metadata of its own ({topics} topics); only an empty one can join a cluster"
+    )]
+    HasMetadata {
+        /// How many topics it has.
+        topics: usize,
+    },
+    /// Two voters stop at the loss of either, and even numbers bear no more losses than the odd one below.
+    #[error("the metadata's group has 1, 3 or 5 voters, not {0}")]
+    Voters(usize),
+    /// Settings that do not go together.
+    #[error("settings of the metadata's group: {0}")]
+    Settings(#[from] ConfigError),
+    /// openraft refuses or stops.
+    #[error("the metadata's group: {0}")]
+    Raft(String),
+}
+
+/// A member of the metadata's group.
+pub struct Group {
+    raft: Raft<Types>,
+    machine: Machine,
+    patience: Duration,
+    comparing: tokio::task::JoinHandle<()>,
+}
+
+impl std::fmt::Debug for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Group").field("version", &self.machine.state().version).finish_non_exhaustive()
+    }
+}
+
+impl Group {
+    /// Reads the member's shard and takes part in the group from then on. Must run inside a tokio runtime with time.
+    ///
+    /// # Errors
+    /// A shard that cannot be read, or that does not fit to how the member begins.
+    pub async fn open<N: RaftNetworkFactory<Types>>(
+        wal: Wal,
+        me: Voter,
+        begin: Begin,
+        links: N,
+        settings: Settings,
+    ) -> Result<Group, GroupError> {
+        let config = Arc::new(settings.config().validate()?);
+        let (journal, mut found) = Journal::open(wal).await?;
+        let id = voter_id(me.store);
+        let is_member = found.snapshot.is_some() || found.has_entries;
+        let has_metadata = !(found.alone.topics.is_empty() && found.alone.shards.is_empty());
+        match begin {
+            Begin::Form if !is_member => {
+                let first = first_snapshot(id, me, std::mem::take(&mut found.alone));
+                journal.write_snapshot(&first.meta, &first.state).await?;
+                found.snapshot = Some(first);
+            }
+            Begin::Join if has_metadata && !is_member => {
+                return Err(GroupError::HasMetadata { topics: found.alone.topics.len() });
+            }
+            Begin::Form | Begin::Join => {}
+        }
+        let machine = Machine::new(journal.clone(), found);
+        let raft = Raft::new(id, config, links, journal, machine.clone()).await;
+        let raft = raft.map_err(|fatal| GroupError::Raft(fatal.to_string()))?;
+        let comparing = tokio::spawn(compare_hashes(raft.clone(), machine.checkpoint()));
+        Ok(Group { raft, machine, patience: settings.patience, comparing })
+    }
+
+    /// openraft's handle, for whoever carries the group's messages.
+    pub fn raft(&self) -> &Raft<Types> {
+        &self.raft
+    }
+
+    /// Lets a directory follow the group: it gets everything and has no vote. Answers its number. Only on the leader.
+    ///
+    /// # Errors
+    /// This member does not lead, or there is no quorum.
+    pub async fn let_in(&self, voter: Voter) -> Result<u64, GroupError> {
+        let id = voter_id(voter.store);
+        let changed = self.raft.add_learner(id, voter, false).await;
+        changed.map(|_| id).map_err(|error| GroupError::Raft(error.to_string()))
+    }
+
+    /// Decides who votes, of those that were let in. Only on the leader.
+    ///
+    /// # Errors
+    /// The number of voters, or as [`Group::let_in`].
+    pub async fn set_voters(&self, voters: BTreeSet<u64>) -> Result<(), GroupError> {
+        if !matches!(voters.len(), 1 | 3 | 5) {
+            return Err(GroupError::Voters(voters.len()));
+        }
+        let changed = self.raft.change_membership(voters, false).await;
+        changed.map(|_| ()).map_err(|error| GroupError::Raft(error.to_string()))
+    }
+
+    /// Whether this member leads, as far as it knows.
+    pub fn leads(&self) -> bool {
+        self.raft.metrics().borrow().state.is_leader()
+    }
+
+    /// Takes part no longer. The shard is the caller's to close.
+    pub async fn stop(&self) {
+        self.comparing.abort();
+        // It has stopped by itself already, or stops now.
+        let _ = self.raft.shutdown().await;
+    }
+
+    fn not_leader(&self) -> Unavailable {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let members = metrics.membership_config.membership();
+        let leader = metrics.current_leader.and_then(|leader| members.get_node(&leader));
+        Unavailable::NotLeader { leader: leader.map(|leader| leader.address.clone()) }
+    }
+
+    fn check_running(&self) -> Result<(), Unavailable> {
+        match &self.raft.metrics().borrow().running_state {
+            Ok(()) => Ok(()),
+            Err(fatal) => Err(Unavailable::Broken(fatal.to_string())),
+        }
+    }
+}
+
+impl Settings {
+    fn config(&self) -> Config {
+        Config {
+            cluster_name: "metadata".to_owned(),
+            heartbeat_interval: self.heartbeat_ms,
+            election_timeout_min: self.election_ms,
+            election_timeout_max: self.election_ms.saturating_mul(2),
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_every),
+            max_in_snapshot_log_to_keep: self.keep_entries,
+            replication_lag_threshold: self.keep_entries,
+            ..Config::default()
+        }
+    }
+}
+
+/// What a node had while it was alone, as the group's first entry: whoever joins gets it as a snapshot.
+fn first_snapshot(id: u64, me: Voter, state: State) -> Snapshot {
+    let at = Some(LogId::default());
+    let members = Membership::new(vec![BTreeSet::from([id])], std::collections::BTreeMap::from([(id, me)]));
+    let meta = SnapshotMeta {
+        last_log_id: at,
+        last_membership: StoredMembership::new(at, members),
+        snapshot_id: snapshot_name(at),
+    };
+    Snapshot { lsn: 0, meta, state }
+}
+
+/// On the leader: proposes each hash of the state, so that a member whose state hashes to another value finds out.
+async fn compare_hashes(raft: Raft<Types>, mut checkpoint: watch::Receiver<Option<crate::hash::Checkpoint>>) {
+    while checkpoint.changed().await.is_ok() {
+        let new = checkpoint.borrow_and_update().clone();
+        let leads = raft.metrics().borrow().state.is_leader();
+        if let (Some(new), true) = (new, leads) {
+            let check = Command::CheckState { version: new.version, hash: new.hash };
+            if let Err(error) = raft.client_write(check).await {
+                tracing::warn!(%error, "the state's hash could not be compared this time");
+            }
+        }
+    }
+}
+
+impl MetaStore for Group {
+    async fn propose(&self, command: Command) -> Result<Outcome, Unavailable> {
+        let len = command.encode().len();
+        if len > MAX_COMMAND {
+            return Err(Unavailable::TooLong { len, max: MAX_COMMAND });
+        }
+        self.check_running()?;
+        if !self.leads() {
+            return Err(self.not_leader());
+        }
+        // From here on it may have been handed in, whatever openraft says: an entry that this member took back may be
+        // on another one that comes to lead.
+        match tokio::time::timeout(self.patience, self.raft.client_write(command)).await {
+            Ok(Ok(response)) => Ok(response.data.unwrap_or(Outcome::Indeterminate)),
+            Ok(Err(_)) | Err(_) => Ok(Outcome::Indeterminate),
+        }
+    }
+
+    async fn read(&self) -> Result<Arc<State>, Unavailable> {
+        self.check_running()?;
+        match tokio::time::timeout(self.patience, self.raft.ensure_linearizable()).await {
+            Ok(Ok(_)) => Ok(self.machine.state()),
+            Ok(Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(_)))) => Err(self.not_leader()),
+            Ok(Err(RaftError::Fatal(fatal))) => Err(Unavailable::Broken(fatal.to_string())),
+            Ok(Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_)))) | Err(_) => {
+                Err(Unavailable::NoAnswer)
+            }
+        }
+    }
+
+    fn recent(&self) -> Arc<State> {
+        self.machine.state()
+    }
+
+    fn watch(&self) -> watch::Receiver<u64> {
+        self.machine.version()
+    }
+}
+
+#[cfg(test)]
+impl Group {
+    pub(super) fn machine(&self) -> &Machine {
+        &self.machine
+    }
+}
