@@ -28,6 +28,8 @@ pub enum Command {
     Workloads(Workloads),
     /// W2 and W3 through Tidelog's Kafka port, with Redis streams beside it when Redis is installed
     Kafka(Kafka),
+    /// How long a killed server takes until it stores again, with little and with much stored
+    Restart(Restart),
     /// Serve as a Kafka broker that throws away what it is sent: shows how fast a client itself is
     #[command(hide = true)]
     Discard,
@@ -66,6 +68,29 @@ pub struct Kafka {
     /// Don't run Redis
     #[arg(long)]
     pub no_redis: bool,
+    /// Seed of the records' bytes
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `restart`.
+#[derive(Debug, Args)]
+pub struct Restart {
+    /// Directory on the disk to be measured: empty, missing, or left by an earlier bench
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// How much is stored before the server is killed, GiB of values; several sizes separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "1,4", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub gib: Vec<u32>,
+    /// Restarts with each size; the table shows medians
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub repeats: u32,
+    /// How the result is shown
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// The program `tidelog` [default: the one beside this program]
+    #[arg(long, value_name = "PATH")]
+    pub server: Option<PathBuf>,
     /// Seed of the records' bytes
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -268,6 +293,20 @@ mod tests {
         assert!(!append(&["--validate=false"]).unwrap().common.validate);
         assert!(append(&["--validate"]).unwrap().common.validate);
         assert!(append(&["--validate", "true"]).unwrap().common.validate);
+    }
+
+    #[test]
+    fn a_restart_is_measured_with_several_sizes() {
+        let sizes = |args: &[&str]| -> Result<Vec<u32>, ErrorKind> {
+            let all = ["tidelog-bench", "restart", "--dir", "d"].iter().chain(args);
+            match Cli::try_parse_from(all).map_err(|error| error.kind())?.command {
+                Command::Restart(restart) => Ok(restart.gib),
+                _ => panic!("another command"),
+            }
+        };
+        assert_eq!(sizes(&[]).unwrap(), [1, 4]);
+        assert_eq!(sizes(&["--gib", "4,40"]).unwrap(), [4, 40]);
+        assert_eq!(sizes(&["--gib", "0"]).unwrap_err(), ErrorKind::ValueValidation);
     }
 
     #[test]

@@ -72,6 +72,9 @@ pub enum BenchError {
         /// The program.
         program: PathBuf,
     },
+    /// A server ended by itself.
+    #[error("the server ended before it was killed")]
+    ServerGone,
     /// A connection to a server.
     #[error("the connection to the server: {0}")]
     Connection(#[source] std::io::Error),

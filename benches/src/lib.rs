@@ -48,6 +48,13 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), BenchError> {
             served::report::write(&contests?, kafka.output, out)?;
             return tidied;
         }
+        Command::Restart(restart) => {
+            let place = Place::claim(&restart.dir)?;
+            let reports = served::restart::run(&restart, &place);
+            let tidied = place.tidy();
+            served::restart::write(&reports?, restart.output, out)?;
+            return tidied;
+        }
         Command::Discard => return served::discard::run(out),
     };
     common.options()?;

@@ -35,6 +35,17 @@ pub fn drive(server: &Process, shape: Shape, pool: &Pool, plan: Plan) -> Result<
     closed_loop::drive(server, plan, each, connect, shape.producers as usize)
 }
 
+/// Connects, makes one commit and waits until it is durable.
+///
+/// # Errors
+/// A refused commit; a lost connection.
+pub fn commit_once(address: SocketAddr, pool: &Pool) -> Result<(), BenchError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(BenchError::file("starting a runtime for", "a client"))?;
+    let request = std::rc::Rc::new(vec![produce(&pool.received(0))]);
+    runtime.block_on(async { Connection::open(address, request).await?.commit(0).await })
+}
+
 /// A request for each batch of the pool.
 fn requests(pool: &Pool) -> std::rc::Rc<Vec<BytesMut>> {
     std::rc::Rc::new((0..pool.len()).map(|turn| produce(&pool.received(turn))).collect())

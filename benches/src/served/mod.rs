@@ -13,6 +13,7 @@ pub mod librdkafka;
 pub mod process;
 pub mod redis;
 pub mod report;
+pub mod restart;
 
 use std::io::Write;
 use std::path::PathBuf;

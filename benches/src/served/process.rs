@@ -94,6 +94,19 @@ impl Process {
         self.address
     }
 
+    /// Kills it, as `kill -9` does; dropping it waits for its end.
+    ///
+    /// # Errors
+    /// When there is no such process or no `kill`.
+    pub fn kill(&self) -> Result<(), BenchError> {
+        let mut kill = Command::new("kill");
+        let done = kill.args(["-9", &self.child.id().to_string()]).status();
+        match done.map_err(BenchError::file("running", "kill"))?.success() {
+            true => Ok(()),
+            false => Err(BenchError::ServerGone),
+        }
+    }
+
     /// Processor seconds that it used so far.
     ///
     /// # Errors
