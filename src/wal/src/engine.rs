@@ -78,7 +78,7 @@ pub async fn open_shard<D: Disk>(
     let next_id = SegmentId { number: found.next_number, epoch: spec.epoch };
     let keeper = Rc::new(Keeper::new(Arc::clone(&shared), spares, next_id));
     if writable {
-        keeper.prepare_first().await?;
+        keeper.prepare_first(found.next_number == 1).await?;
     }
     let identity = (spec.cluster, spec.epoch);
     let appender = Appender::new(disk.clone(), Rc::clone(&keeper), identity, entropy, found.from);

@@ -99,11 +99,21 @@ impl<D: Disk> Keeper<D> {
         Ok((id, Rc::new(file)))
     }
 
-    /// Fills the first segment's file at the start, when nobody waits yet.
-    pub(crate) async fn prepare_first(&self) -> Result<(), IoError> {
+    /// Makes the first segment's file ready at the start. A new shard's is filled first: nobody waits yet. One that is
+    /// opened again has producers that wait, and serves at once: when no spare is left, its first segment grows by the
+    /// writes while the next file is filled beside them.
+    pub(crate) async fn prepare_first(&self, is_new: bool) -> Result<(), IoError> {
         if self.spares.len() == 0 {
-            match self.spares.fill(Duration::ZERO, &self.shared.stats).await {
-                Ok(()) => {}
+            let ready = match is_new {
+                true => self.spares.fill(Duration::ZERO, &self.shared.stats).await,
+                false => self.spares.check_room().await,
+            };
+            match ready {
+                Ok(()) if is_new => {}
+                Ok(()) => {
+                    self.want_next();
+                    return Ok(());
+                }
                 Err(error) if error.kind() == Fault::Full => {
                     self.shared.set_full(true);
                     return Ok(());

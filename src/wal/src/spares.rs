@@ -60,13 +60,21 @@ impl<D: Disk> Spares<D> {
         *next - 1
     }
 
+    /// Whether there is room for one more file.
+    ///
+    /// # Errors
+    /// [`Fault::Full`] when there is not.
+    pub(crate) async fn check_room(&self) -> Result<(), IoError> {
+        if self.disk.free_space(&self.dir).await? >= self.segment_bytes.saturating_add(PIECE) {
+            return Ok(());
+        }
+        let cause = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        Err(IoError::new("fill", &self.spare_dir, cause))
+    }
+
     /// Makes a spare by filling a new file with zeroes. It is `ready` only once it is durable at full size.
     pub(crate) async fn fill(&self, pause: Duration, stats: &Stats) -> Result<(), IoError> {
-        let free = self.disk.free_space(&self.dir).await?;
-        if free < self.segment_bytes.saturating_add(PIECE) {
-            let cause = std::io::Error::from(std::io::ErrorKind::StorageFull);
-            return Err(IoError::new("fill", &self.spare_dir, cause));
-        }
+        self.check_room().await?;
         let number = self.number();
         let path = self.spare_dir.join(name::spare(number));
         let file = self.disk.create(&path, Access::Bulk).await?;

@@ -40,6 +40,24 @@ fn a_clean_stop_leaves_nothing_to_scan() {
 }
 
 #[test]
+fn a_shard_that_is_opened_again_serves_before_another_file_is_filled() {
+    let sim = Sim::new(1);
+    // Without spares nothing is at hand at the restart.
+    let without = || Options { spares: 0, ..options() };
+    with_shard(&sim, 1, without(), async |wal, _| {
+        assert_eq!(Stats::get(&wal.stats().filled_bytes), SEGMENT, "nobody waits for a new shard");
+        create(&wal, 1).await;
+    })
+    .unwrap();
+    let sim = sim.crash(1);
+    with_shard(&sim, 2, without(), async |wal, _| {
+        assert_eq!(Stats::get(&wal.stats().filled_bytes), 0);
+        assert_eq!(wal.append(1, batch(&["at once".to_owned()])).await.unwrap().base_offset(), 0);
+    })
+    .unwrap();
+}
+
+#[test]
 fn a_kill_between_writes_is_a_proved_end() {
     let sim = Sim::new(1);
     let mut ledger = Ledger::default();
