@@ -9,7 +9,7 @@ use std::time::Instant;
 use tidelog_io::Chosen;
 use tidelog_io::clock::Clock;
 use tidelog_wal::{Recovered, Store, Wal};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::budget::Budget;
 use crate::config::Config;
@@ -73,6 +73,8 @@ pub(crate) struct Node {
     pub(crate) groups: Groups,
     /// True once the node is stopping.
     pub(crate) stopping: watch::Sender<bool>,
+    /// Turns to decompress a large batch, one per processor: more at once would be no faster, and take more memory.
+    pub(crate) decompressing: Semaphore,
     /// Held while topics are created or deleted.
     pub(crate) admin: Mutex<()>,
     shards: RwLock<BTreeMap<u64, Arc<Shard>>>,
@@ -104,6 +106,7 @@ impl Node {
             advertised: OnceLock::new(),
             started: Instant::now(),
             stopping,
+            decompressing: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             admin: Mutex::new(()),
             shards: RwLock::default(),
             topics: RwLock::default(),

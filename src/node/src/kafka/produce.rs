@@ -98,7 +98,7 @@ async fn append(
     let unknown = || (ErrorCode::UnknownTopicOrPartition, "there is no such partition".to_owned());
     let partition = topic.and_then(|topic| topic.partition(u32::try_from(index).ok()?).ok());
     let partition = partition.ok_or_else(unknown)?;
-    let batches = check(node, bytes)?;
+    let batches = check(node, bytes).await?;
     // Several batches get consecutive offsets.
     let (_shared, _alone);
     if batches.len() == 1 {
@@ -119,7 +119,7 @@ async fn begin_all(partition: &LivePartition, batches: Vec<Batch>) -> Result<Vec
 }
 
 /// Checks what was sent: each batch once, and what compressed ones hold.
-fn check(node: &Node, bytes: BytesMut) -> Result<Vec<Batch>, Refusal> {
+async fn check(node: &Node, bytes: BytesMut) -> Result<Vec<Batch>, Refusal> {
     let refused = |error: BatchError| (failure::batch(&error), error.to_string());
     let heavy = bytes.len() >= HEAVY;
     let limit = node.config.limits.batch_bytes;
@@ -134,6 +134,8 @@ fn check(node: &Node, bytes: BytesMut) -> Result<Vec<Batch>, Refusal> {
         }
         let compressed = batch.view().header().codec().map_err(refused)? != Codec::None;
         let checked = if compressed && heavy {
+            // Each may need as much memory as a batch may have decompressed. It is never closed.
+            let _turn = node.decompressing.acquire().await;
             tokio::task::block_in_place(|| batch.validate_records())
         } else {
             batch.validate_records()
