@@ -14,6 +14,7 @@
 //!   command differently does so only above a feature level.
 #![forbid(unsafe_code)]
 
+mod audit;
 mod chains;
 #[cfg(test)]
 mod cluster_tests;
@@ -33,6 +34,7 @@ pub mod raft;
 mod random_tests;
 mod replay;
 mod span;
+mod spread;
 mod state;
 mod store;
 #[cfg(test)]
@@ -42,6 +44,7 @@ mod test_wal;
 mod topic;
 mod topics;
 
+pub use audit::{Audit, Wanted};
 pub use command::Command;
 pub use hash::{Checkpoint, EVERY};
 pub use illegal::Illegal;
@@ -53,6 +56,7 @@ pub use placement::{PlacementError, place, plan};
 pub use span::{
     Chain, Leader, MAX_EPOCH, MAX_REPLICAS, Manifest, NewSpan, Replica, Span, SpanState, StoreId,
 };
+pub use spread::{Facts, Heard, Place, Spread, place_span};
 pub use state::{Applied, State};
 pub use store::{MetaStore, Unavailable};
 pub use topic::{Partition, Placed, Retention, Topic};
