@@ -11,6 +11,7 @@
 //! | [`follower`] | a store's part: appends, promises, repairs, seals, deletes |
 //! | [`sealer`] | the coordinator of a seal |
 //! | [`quorum`] | [`Committed`](quorum::Committed), which can be made there only |
+//! | [`copier`] | copies of sealed spans: repair, and the replacement of lost holders |
 //! | [`start`], [`grade`] | what a directory and its tails are worth after a restart |
 //!
 //! # A span's life
@@ -28,6 +29,7 @@
 //! Nothing here is durable by itself: the executor says when a write has returned, and only then is it counted.
 #![forbid(unsafe_code)]
 
+pub mod copier;
 pub mod follower;
 pub mod frame;
 pub mod grade;

@@ -19,8 +19,14 @@ impl World {
             18 => (0..self.machines.len()).for_each(|at| self.cut_power(at)),
             19..=33 => self.change_network(),
             34..=45 => self.cut_network(at),
-            46..=51 => self.machines[at].begin_seal(&mut self.fabric, shard),
-            52..=57 => self.hand_over(shard),
+            46..=49 => self.machines[at].begin_seal(&mut self.fabric, shard),
+            // Two at once.
+            50..=53 => {
+                self.machines[at].begin_seal(&mut self.fabric, shard);
+                let other = self.fabric.chance.index(self.machines.len());
+                self.machines[other].begin_seal(&mut self.fabric, shard);
+            }
+            54..=57 => self.hand_over(shard),
             58..=60 => self.fabric.failing[at] = [0, 0, 3, 30][self.fabric.chance.index(4)],
             61..=64 => self.fabric.slowness[at] = [1, 1, 20, 300][self.fabric.chance.index(4)],
             65..=68 => self.fill_disk(at, shard),
@@ -46,12 +52,12 @@ impl World {
         self.fabric.trace.say(now, || format!("machine {at}: power cut"));
         self.machines[at].crash(&mut self.fabric);
         if at == self.bad {
-            match self.fabric.chance.below(12) {
+            match self.fabric.chance.below(10) {
                 0 => {
                     self.fabric.trace.say(now, || format!("machine {at}: its disk is lost"));
                     self.machines[at].disk.lose();
                 }
-                1 => self.roll_back(at),
+                1 | 2 => self.roll_back(at),
                 _ => {}
             }
         }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tidelog_meta::{Applied, Command, Illegal, State};
+use tidelog_replica::copier::SealedFile;
 use tidelog_replica::message::{Envelope, From, Request};
 use tidelog_replica::span::Process;
 
@@ -70,8 +71,10 @@ pub enum Message {
         shard: u64,
         /// The span.
         epoch: u32,
-        /// Number, length and digest of each.
-        files: Vec<(u64, usize, [u8; 16])>,
+        /// Who has them.
+        node: u64,
+        /// The files.
+        files: Vec<SealedFile>,
     },
     /// Bytes of a file, please.
     Fetch {
@@ -82,7 +85,9 @@ pub enum Message {
         /// The file.
         number: u64,
         /// From where.
-        at: usize,
+        at: u64,
+        /// How many at most.
+        len: u64,
     },
     /// Bytes of a file.
     Piece {
@@ -93,7 +98,7 @@ pub enum Message {
         /// The file.
         number: u64,
         /// From where.
-        at: usize,
+        at: u64,
         /// The bytes.
         bytes: Vec<u8>,
     },

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidelog_meta::{Command, SpanState, State};
 use tidelog_replica::frame::Frame;
+use tidelog_replica::message::{Grade, Standing};
 use tidelog_replica::span::{Place, Process, Replica};
 
 use crate::record::Batch;
@@ -81,12 +82,32 @@ impl Judge {
         *known = promised.max(*known);
     }
 
-    /// A store answers a fence (I4: what it says it has promised is on the disk).
-    pub fn fenced(&mut self, me: Replica, shard: u64, attempt: u32) {
+    /// A store answers a fence. What it says it has promised is on the disk (I4), and if it is sure of its end, then all
+    /// that it ever held of the span is there (I9).
+    pub fn fenced(&mut self, state: &State, me: Replica, shard: u64, epoch: u32, said: &Standing) {
         let kept = self.promises.get(&(me.store, shard)).copied().unwrap_or(0);
+        let attempt = said.attempt;
         if kept < attempt {
             self.accuse(|| {
                 format!("I4: node {} promised {attempt} for shard {shard} and {kept} is on its disk", me.node)
+            });
+        }
+        let held = self.durable.get(&(me.store, shard, epoch)).copied().unwrap_or(0);
+        let open = state.span(shard, epoch).is_some_and(tidelog_meta::Span::is_unsealed);
+        if open && said.grade == Grade::Proved && said.end.lsn < held {
+            let end = said.end.lsn;
+            self.accuse(|| {
+                format!("I9: node {} is sure to end at {end} in span {epoch} and held {held}", me.node)
+            });
+        }
+    }
+
+    /// A store acknowledges an append: only an unfenced one may (I3).
+    pub fn appended(&mut self, me: Replica, shard: u64, epoch: u32) {
+        let kept = self.promises.get(&(me.store, shard)).copied().unwrap_or(0);
+        if kept > epoch {
+            self.accuse(|| {
+                format!("I3: node {} acknowledges an append to span {epoch} and has promised {kept}", me.node)
             });
         }
     }

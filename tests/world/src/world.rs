@@ -41,7 +41,13 @@ pub(crate) struct World {
 /// Runs a seed.
 pub fn run(seed: u64, shown: bool) -> Outcome {
     let mut world = World::new(seed, shown);
-    world.live();
+    // The rules' own assertions are findings like those of the judge.
+    let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.live()));
+    if let Err(panic) = lived {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        world.fabric.judge.accuse(|| format!("an assertion: {}", text.unwrap_or_default()));
+    }
     let fabric = &world.fabric;
     Outcome {
         seed,
@@ -214,6 +220,13 @@ impl World {
     }
 
     fn is_at_rest(&mut self) -> bool {
+        for at in 0..self.machines.len() {
+            // An operation that was under way when everything healed may have failed after all.
+            if self.machines[at].running().is_some_and(|running| running.poisoned) {
+                self.machines[at].crash(&mut self.fabric);
+                self.fabric.after(MS, Happening::Boot { at });
+            }
+        }
         let settled = self.fabric.now > CHAOS + 15_000 * MS;
         if settled {
             self.accept_tails();

@@ -87,13 +87,14 @@ impl Follower {
     pub(super) fn settle(&mut self, epoch: u32) {
         let Some(tail) = self.tails.get_mut(&epoch) else { return };
         let Some(end) = tail.sealed else { return };
-        if tail.writing.is_some() || tail.settling {
+        // A store that failed is not written any more, not to seal and not to copy; a restart looks again.
+        if tail.writing.is_some() || tail.settling || self.failed {
             return;
         }
         tail.settling = true;
         tail.committed = tail.committed.max(end.lsn);
         let usable = tail.grade() != Grade::Suspect && !tail.baseless && tail.end.lsn >= end.lsn;
-        if usable && (tail.end.lsn > end.lsn || tail.end == end) && !self.failed {
+        if usable && (tail.end.lsn > end.lsn || tail.end == end) {
             self.out.push(Effect::Seal { epoch, end });
         } else {
             self.out.push(Effect::Copy { epoch, end });

@@ -280,6 +280,8 @@ fn a_failed_store_acknowledges_nothing_more() {
     assert_eq!(follower.step(Event::Failed), std::slice::from_ref(&gone));
     assert_eq!(follower.step(append(11, Vec::new())), [gone]);
     assert_eq!(follower.step(fence(9)), [], "nor can it promise");
+    let sealed = Span { state: SpanState::Sealed { end: made[0].next() }, ..span(3, 2) };
+    assert_eq!(follower.step(Event::Viewed(view(sealed, 4))), [], "nor is it sealed or copied over");
 }
 
 #[test]

@@ -245,13 +245,13 @@ impl Machine {
         // What the node remembers of the metadata may be old; then it is read.
         self.look(fabric, &old, false);
         self.look(fabric, &state, true);
-        self.report_lost(fabric, &state);
+        self.report_lost(fabric);
     }
 
     /// Other directories that this machine had are lost.
-    fn report_lost(&mut self, fabric: &mut Fabric, state: &State) {
+    pub(super) fn report_lost(&mut self, fabric: &mut Fabric) {
         let Status::Running(running) = &self.process else { return };
-        let me = running.me.node;
+        let (me, state) = (running.me.node, Rc::clone(&running.state));
         let mut commands = Vec::new();
         for (node, known) in &state.nodes {
             if *node != me && known.info.address == address(self.at) && known.state.counts() {

@@ -262,7 +262,11 @@ impl Machine {
         match effect {
             Effect::Answer { to, epoch, answer } => {
                 if let tidelog_replica::message::Answer::Fenced(standing) = &answer {
-                    fabric.judge.fenced(running.me, shard, standing.attempt);
+                    let truth = Rc::clone(fabric.truth.state());
+                    fabric.judge.fenced(&truth, running.me, shard, epoch, standing);
+                }
+                if let tidelog_replica::message::Answer::Appended { .. } = &answer {
+                    fabric.judge.appended(running.me, shard, epoch);
                 }
                 let from = From { shard, epoch, replica: running.me, answer };
                 fabric.send_node(self.at, to.node, Message::Tell { to, from });
@@ -284,7 +288,7 @@ impl Machine {
                 self.follow(fabric, shard, Event::Read { epoch, reader, attempt, frames });
             }
             Effect::Seal { epoch, end } => self.seal_files(fabric, shard, epoch, end),
-            Effect::Copy { epoch, end } => self.copy(fabric, shard, epoch, end),
+            Effect::Copy { epoch, .. } => self.copy(fabric, shard, epoch),
             Effect::Delete { epoch } => self.delete_files(fabric, shard, epoch),
             Effect::Quarantine { epoch } => {
                 let node = running.me.node;
@@ -345,7 +349,7 @@ impl Machine {
                 let operation = self.begin(fabric, steps);
                 self.fly(operation, Flight::Seal(shard, epoch, end));
             }
-            None => self.copy(fabric, shard, epoch, end),
+            None => self.copy(fabric, shard, epoch),
         }
     }
 
@@ -377,12 +381,12 @@ impl Machine {
             Message::Ask { .. } | Message::Tell { .. } | Message::Produced { .. } => {}
             Message::Produce { client, shard, batch } => self.produce(fabric, from, client, shard, batch),
             Message::List { shard, epoch } => self.list(fabric, from, shard, epoch),
-            Message::Fetch { shard, epoch, number, at } => {
-                self.give(fabric, from, (shard, epoch), number, at)
+            Message::Fetch { shard, epoch, number, at, len } => {
+                self.give(fabric, from, (shard, epoch), number, (at, len));
             }
-            Message::Listed { shard, epoch, files } => self.listed(fabric, from, shard, epoch, files),
+            Message::Listed { shard, epoch, node, files } => self.listed(fabric, shard, epoch, node, files),
             Message::Piece { shard, epoch, number, at, bytes } => {
-                self.piece(fabric, (shard, epoch), number, at, &bytes);
+                self.piece(fabric, (shard, epoch), number, at, bytes);
             }
         }
     }
@@ -406,6 +410,7 @@ impl Machine {
         };
         if fabric.now >= running.read_at + 700 * MS {
             self.read_metadata(fabric);
+            self.report_lost(fabric);
         }
         let Status::Running(running) = &mut self.process else { return };
         let leads: Vec<u64> = running.leads.keys().copied().collect();

@@ -29,7 +29,7 @@ fn holders_of_newest(state: &State, shard: u64, survivors: &[Replica], ends: Opt
         holders = Some(both);
     };
     let last = state.last_span(shard).filter(|last| last.is_unsealed());
-    let frames = last.zip(ends).map_or(0, |(last, end)| end - last.base);
+    let frames = last.zip(ends).map_or(0, |(last, end)| end.saturating_sub(last.base));
     if frames > 0 {
         keep(survivors.iter().map(|replica| replica.node).collect());
     }

@@ -1,0 +1,319 @@
+//! Copies a sealed span from its holders, file by file, and makes this store one of them.
+//!
+//! # Purpose
+//! A holder that is short of a sealed span, one whose copy rotted, and a node that takes the place of a lost one all do
+//! the same: sealed files are the same bytes on every holder, so any of them will do, and pieces from several fit together.
+//!
+//! # States
+//! ```text
+//!  Listing -> Fetching -> Verifying -> Adopting -> Telling -> Over
+//!     ^          |            |                       |
+//!     +----------+------------+                       +--> Over (dropped, or somebody was faster)
+//!       next holder: silent, or what came is not the span
+//! ```
+//!
+//! # Invariants
+//! - Nothing that was copied is used before all of it is verified: every frame, every footer, the digest, and that it
+//!   ends where the metadata says, with that chain value (I2).
+//! - It is adopted, synced with its names, before anybody is told (I9); a node that is not yet a holder tells the metadata
+//!   and is a holder when the metadata says so.
+//! - When the metadata drops the span, or needs this copy no more, the copy is discarded: nobody was told of it (I10).
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::span::{Place, Replica, Span};
+
+/// What did not come is asked for again, from the next holder, after this time.
+const AGAIN: Duration = Duration::from_millis(500);
+/// Most bytes of a piece.
+pub const PIECE: u64 = 1024 * 1024;
+
+/// A sealed file, as its holder lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealedFile {
+    /// The segment's number.
+    pub number: u64,
+    /// Bytes, from the first to the trailer's last.
+    pub len: u64,
+    /// The trailer's digest.
+    pub digest: [u8; 16],
+}
+
+/// What happens to a copy.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A holder lists its files of the span.
+    Listed {
+        /// The holder.
+        node: u64,
+        /// All of them, in order.
+        files: Vec<SealedFile>,
+    },
+    /// A holder gives bytes of a file.
+    Piece {
+        /// The segment's number.
+        number: u64,
+        /// Where they stand.
+        at: u64,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// [`Effect::Verify`] is done.
+    Verified {
+        /// Where the files end, if they are intact and follow each other from the span's base on.
+        end: Option<Place>,
+    },
+    /// [`Effect::Adopt`] is done and durable.
+    Adopted,
+    /// The metadata shows the span so; `None` when it was dropped. `lost` are holders that count no more.
+    Viewed {
+        /// The span.
+        span: Option<Span>,
+        /// Those of its holders that count no more.
+        lost: Vec<Replica>,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// What the executor is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Ask a holder for its list.
+    List {
+        /// The holder.
+        node: u64,
+    },
+    /// Ask a holder for bytes.
+    Fetch {
+        /// The holder.
+        node: u64,
+        /// The segment's number.
+        number: u64,
+        /// From where.
+        at: u64,
+        /// How many at most.
+        len: u64,
+    },
+    /// Put bytes behind those that are there already, in a file aside.
+    Store {
+        /// The segment's number.
+        number: u64,
+        /// Where they stand; 0 begins the file anew.
+        at: u64,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// Verify the files aside, then give [`Event::Verified`].
+    Verify,
+    /// Sync the files aside and put each in the place of its namesake, then remove what the list does not have, then give
+    /// [`Event::Adopted`]. In this order: what is there may be one of the last copies of its frames.
+    Adopt,
+    /// Have the metadata name this store as a holder.
+    Swap {
+        /// In whose place.
+        old: Replica,
+    },
+    /// The span is whole here, and the metadata names this store as a holder: tell its follower.
+    Copied {
+        /// Its end.
+        end: Place,
+    },
+    /// The copy is not wanted: remove what was stored.
+    Discard,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Listing,
+    Fetching,
+    Verifying,
+    Adopting,
+    Telling,
+    Over,
+}
+
+/// A copy that is being made.
+#[derive(Debug)]
+pub struct Copier {
+    me: Replica,
+    span: Span,
+    end: Place,
+    lost: Vec<Replica>,
+    phase: Phase,
+    /// Which holder is asked.
+    turn: usize,
+    wanted: Vec<SealedFile>,
+    /// Bytes that are aside, by segment.
+    stored: BTreeMap<u64, u64>,
+    moved: Option<Duration>,
+    out: Vec<Effect>,
+}
+
+impl Copier {
+    /// Copies a sealed span to this store; `turn` spreads the load over the holders. `None`: it has no end yet.
+    pub fn new(me: Replica, span: Span, lost: Vec<Replica>, turn: usize) -> Option<Copier> {
+        let end = span.end()?;
+        let (phase, moved) = (Phase::Listing, None);
+        let (wanted, stored, out) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Some(Copier { me, span, end, lost, phase, turn, wanted, stored, moved, out })
+    }
+
+    /// Takes an event; says what is to be done.
+    pub fn step(&mut self, now: Duration, event: Event) -> Vec<Effect> {
+        match event {
+            Event::Listed { node, files } => self.listed(now, node, files),
+            Event::Piece { number, at, bytes } => self.piece(now, number, at, bytes),
+            Event::Verified { end } => self.verified(now, end),
+            Event::Adopted if self.phase == Phase::Adopting => {
+                (self.phase, self.moved) = (Phase::Telling, None);
+                self.tell(now);
+            }
+            Event::Adopted => {}
+            Event::Viewed { span, lost } => self.viewed(now, span, lost),
+            Event::Tick => self.tick(now),
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// Whether there is nothing more to do.
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    fn source(&self) -> Option<u64> {
+        let others: Vec<u64> = self
+            .span
+            .replicas
+            .iter()
+            .filter(|replica| **replica != self.me && !self.lost.contains(replica))
+            .map(|replica| replica.node)
+            .collect();
+        let turn = self.turn.checked_rem(others.len())?;
+        others.get(turn).copied()
+    }
+
+    fn tick(&mut self, now: Duration) {
+        if self.moved.is_some_and(|moved| now < moved + AGAIN) {
+            return;
+        }
+        match self.phase {
+            Phase::Listing | Phase::Fetching => {
+                self.turn = self.turn.wrapping_add(usize::from(self.moved.is_some()));
+                self.phase = Phase::Listing;
+                self.moved = Some(now);
+                if let Some(node) = self.source() {
+                    self.out.push(Effect::List { node });
+                }
+            }
+            Phase::Telling => self.tell(now),
+            Phase::Verifying | Phase::Adopting | Phase::Over => {}
+        }
+    }
+
+    /// What is aside of a file that the list has too is kept: the copy goes on where it stopped.
+    fn listed(&mut self, now: Duration, node: u64, files: Vec<SealedFile>) {
+        if self.phase != Phase::Listing || self.source() != Some(node) {
+            return;
+        }
+        let before = std::mem::replace(&mut self.wanted, files);
+        let wanted = &self.wanted;
+        self.stored.retain(|number, _| {
+            let of = |files: &[SealedFile]| files.iter().find(|file| file.number == *number).copied();
+            of(wanted).is_some() && of(wanted) == of(&before)
+        });
+        self.phase = Phase::Fetching;
+        self.fetch(now);
+    }
+
+    fn fetch(&mut self, now: Duration) {
+        self.moved = Some(now);
+        let stored = |file: &SealedFile| self.stored.get(&file.number).copied().unwrap_or(0);
+        let short = self.wanted.iter().find(|file| stored(file) < file.len).copied();
+        match (short, self.source()) {
+            (Some(file), Some(node)) => {
+                let at = stored(&file);
+                let len = PIECE.min(file.len - at);
+                self.out.push(Effect::Fetch { node, number: file.number, at, len });
+            }
+            (Some(_), None) => {}
+            (None, _) => {
+                self.phase = Phase::Verifying;
+                self.out.push(Effect::Verify);
+            }
+        }
+    }
+
+    fn piece(&mut self, now: Duration, number: u64, at: u64, bytes: Bytes) {
+        let file = self.wanted.iter().find(|file| file.number == number);
+        let Some(file) = file.filter(|_| self.phase == Phase::Fetching) else { return };
+        let stored = self.stored.entry(number).or_insert(0);
+        let fits = at == *stored && !bytes.is_empty() && at + bytes.len() as u64 <= file.len;
+        if !fits {
+            return;
+        }
+        *stored += bytes.len() as u64;
+        self.out.push(Effect::Store { number, at, bytes });
+        self.fetch(now);
+    }
+
+    fn verified(&mut self, now: Duration, end: Option<Place>) {
+        if self.phase != Phase::Verifying {
+            return;
+        }
+        let empty = self.wanted.is_empty() && self.end == self.span.base;
+        if end == Some(self.end) || empty {
+            self.phase = Phase::Adopting;
+            self.out.push(Effect::Adopt);
+            return;
+        }
+        // Not the span: that holder's copy is damaged, or what came is. From the beginning, from the next one.
+        self.stored.clear();
+        self.wanted.clear();
+        self.phase = Phase::Listing;
+        self.moved = Some(now);
+        self.turn = self.turn.wrapping_add(1);
+    }
+
+    fn viewed(&mut self, now: Duration, span: Option<Span>, lost: Vec<Replica>) {
+        self.lost = lost;
+        match span {
+            Some(span) => self.span = span,
+            // While it is put in place it can't be taken back; the next view does it.
+            None if self.phase == Phase::Adopting || self.phase == Phase::Over => {}
+            None => self.discard(),
+        }
+        if self.phase == Phase::Telling {
+            self.tell(now);
+        }
+    }
+
+    /// The copy is in place. It counts once the metadata names this store.
+    fn tell(&mut self, now: Duration) {
+        if self.span.is_held_by(&self.me) {
+            self.phase = Phase::Over;
+            self.out.push(Effect::Copied { end: self.end });
+            return;
+        }
+        let lost = self.span.replicas.iter().find(|replica| self.lost.contains(replica)).copied();
+        match lost {
+            None => self.discard(),
+            Some(old) if self.moved.is_none_or(|moved| now >= moved + AGAIN) => {
+                self.moved = Some(now);
+                self.out.push(Effect::Swap { old });
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn discard(&mut self) {
+        self.phase = Phase::Over;
+        self.out.push(Effect::Discard);
+    }
+}

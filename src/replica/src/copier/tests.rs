@@ -1,0 +1,136 @@
+use super::*;
+use crate::made::{frames, replica, span};
+use crate::span::SpanState;
+
+const START: Duration = Duration::from_secs(1);
+
+fn sealed() -> Span {
+    let end = frames(span(3, 2).base, 2, 0)[1].next();
+    Span { state: SpanState::Sealed { end }, ..span(3, 2) }
+}
+
+fn end() -> Place {
+    sealed().end().unwrap()
+}
+
+/// Holder 3 is short of the span.
+fn copier() -> Copier {
+    Copier::new(replica(3), sealed(), Vec::new(), 0).unwrap()
+}
+
+fn file(number: u64, len: u64) -> SealedFile {
+    SealedFile { number, len, digest: [number as u8; 16] }
+}
+
+fn listed(node: u64, files: &[SealedFile]) -> Event {
+    Event::Listed { node, files: files.to_vec() }
+}
+
+fn piece(number: u64, at: u64, len: usize) -> Event {
+    Event::Piece { number, at, bytes: Bytes::from(vec![1; len]) }
+}
+
+/// A copy that has everything aside.
+fn fetched(copier: &mut Copier) {
+    copier.step(START, Event::Tick);
+    let node = copier.source().unwrap();
+    copier.step(START, listed(node, &[file(1, 10)]));
+    assert_eq!(copier.step(START, piece(1, 0, 10)).last(), Some(&Effect::Verify));
+}
+
+#[test]
+fn files_are_fetched_in_order_verified_adopted_and_then_told() {
+    let mut copier = copier();
+    assert_eq!(copier.step(START, Event::Tick), [Effect::List { node: 1 }]);
+    let effects = copier.step(START, listed(1, &[file(1, 10), file(2, PIECE + 5)]));
+    assert_eq!(effects, [Effect::Fetch { node: 1, number: 1, at: 0, len: 10 }]);
+    let effects = copier.step(START, piece(1, 0, 10));
+    assert!(matches!(effects[0], Effect::Store { number: 1, at: 0, .. }));
+    assert_eq!(effects[1], Effect::Fetch { node: 1, number: 2, at: 0, len: PIECE });
+    copier.step(START, piece(2, 0, PIECE as usize));
+    assert_eq!(copier.step(START, piece(2, PIECE, 5)).last(), Some(&Effect::Verify));
+    assert_eq!(copier.step(START, Event::Verified { end: Some(end()) }), [Effect::Adopt]);
+    assert_eq!(copier.step(START, Event::Adopted), [Effect::Copied { end: end() }]);
+    assert!(copier.is_over());
+}
+
+#[test]
+fn a_silent_holder_is_left_for_the_next_and_what_is_there_is_kept() {
+    let mut copier = copier();
+    copier.step(START, Event::Tick);
+    copier.step(START, listed(1, &[file(1, 10)]));
+    copier.step(START, piece(1, 0, 4));
+    assert_eq!(copier.step(START + AGAIN, Event::Tick), [Effect::List { node: 2 }]);
+    assert_eq!(copier.step(START + AGAIN, listed(1, &[file(1, 10)])), [], "the one that was asked before");
+    let effects = copier.step(START + AGAIN, listed(2, &[file(1, 10)]));
+    assert_eq!(effects, [Effect::Fetch { node: 2, number: 1, at: 4, len: 6 }]);
+}
+
+#[test]
+fn a_file_that_another_holder_has_otherwise_is_fetched_from_its_beginning() {
+    let mut copier = copier();
+    copier.step(START, Event::Tick);
+    copier.step(START, listed(1, &[file(1, 10)]));
+    copier.step(START, piece(1, 0, 4));
+    copier.step(START + AGAIN, Event::Tick);
+    let other = SealedFile { digest: [99; 16], ..file(1, 10) };
+    let effects = copier.step(START + AGAIN, listed(2, &[other]));
+    assert_eq!(effects, [Effect::Fetch { node: 2, number: 1, at: 0, len: 10 }]);
+}
+
+#[test]
+fn what_is_not_the_span_is_never_adopted() {
+    for end in [None, Some(Place { lsn: end().lsn, chain: 0 }), Some(span(3, 2).base)] {
+        let mut copier = copier();
+        fetched(&mut copier);
+        assert_eq!(copier.step(START, Event::Verified { end }), []);
+        assert_eq!(copier.step(START + AGAIN, Event::Tick).len(), 1, "and another holder is asked");
+    }
+}
+
+#[test]
+fn pieces_that_do_not_fit_are_not_stored() {
+    let mut copier = copier();
+    copier.step(START, Event::Tick);
+    copier.step(START, listed(1, &[file(1, 10)]));
+    for wrong in [piece(1, 1, 2), piece(2, 0, 2), piece(1, 0, 11), piece(1, 0, 0)] {
+        assert_eq!(copier.step(START, wrong), []);
+    }
+}
+
+#[test]
+fn a_newcomer_is_no_holder_before_the_metadata_says_so() {
+    let me = Replica { node: 9, store: [9; 16] };
+    let mut copier = Copier::new(me, sealed(), vec![replica(2)], 0).unwrap();
+    fetched(&mut copier);
+    copier.step(START, Event::Verified { end: Some(end()) });
+    assert_eq!(copier.step(START, Event::Adopted), [Effect::Swap { old: replica(2) }]);
+    assert_eq!(copier.step(START, Event::Tick), []);
+    assert_eq!(copier.step(START + AGAIN, Event::Tick), [Effect::Swap { old: replica(2) }], "asked again");
+    let swapped = Span { replicas: vec![replica(1), replica(3), me], ..sealed() };
+    let effects = copier.step(START, Event::Viewed { span: Some(swapped), lost: Vec::new() });
+    assert_eq!(effects, [Effect::Copied { end: end() }]);
+}
+
+#[test]
+fn a_copy_that_nobody_needs_any_more_is_discarded() {
+    let me = Replica { node: 9, store: [9; 16] };
+    let mut faster = Copier::new(me, sealed(), vec![replica(2)], 0).unwrap();
+    fetched(&mut faster);
+    faster.step(START, Event::Verified { end: Some(end()) });
+    faster.step(START, Event::Adopted);
+    let other = Replica { node: 8, store: [8; 16] };
+    let swapped = Span { replicas: vec![replica(1), replica(3), other], ..sealed() };
+    let effects = faster.step(START, Event::Viewed { span: Some(swapped), lost: Vec::new() });
+    assert_eq!(effects, [Effect::Discard]);
+    let mut dropped = copier();
+    fetched(&mut dropped);
+    let effects = dropped.step(START, Event::Viewed { span: None, lost: Vec::new() });
+    assert_eq!(effects, [Effect::Discard]);
+    assert!(dropped.is_over());
+}
+
+#[test]
+fn a_span_without_an_end_is_not_copied() {
+    assert!(Copier::new(replica(3), span(3, 2), Vec::new(), 0).is_none());
+}
