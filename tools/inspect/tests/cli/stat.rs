@@ -4,7 +4,7 @@ use serde_json::Value;
 use tidelog_format::batch::Codec;
 
 use crate::place::{Place, Shard, run};
-use crate::support::batches::{coded, created};
+use crate::support::batches::{coded, created, numbered};
 
 fn stat(path: &std::path::Path) -> Value {
     let ran = run(&["stat", "--output", "json"], path);
@@ -59,4 +59,34 @@ fn damage_is_counted_as_holes_and_exits_with_5() {
     let ran = run(&["stat", "--output", "json"], place.path());
     let report: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((ran.code, &report["total"]["holes"], &report["total"]["frames"]), (5, &1.into(), &10.into()));
+}
+
+#[test]
+fn the_page_has_plots_and_needs_nothing_else() {
+    let place = Place::new();
+    let mut shard = Shard::new(1);
+    shard.writer.write(&[created(7, "<script>/0"), coded(Codec::None, 7, 0, 1000, &[b"x"])]);
+    shard.finish(&place);
+    let ran = run(&["stat", "--output", "html"], place.path());
+    let page = ran.out;
+    assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"), "{page}");
+    assert_eq!(page.matches("<svg").count(), 5);
+    assert!(page.contains("&lt;script&gt;/0") && !page.contains("<script"), "{page}");
+    assert!(!page.contains("http:") && !page.contains("https:") && !page.contains("src="), "{page}");
+}
+
+#[test]
+fn sizes_and_producers_are_counted() {
+    let place = Place::new();
+    let mut shard = Shard::new(1);
+    shard.writer.write(&[created(7, "m/0"), numbered(7, 0, 1000, (40, 2, 0), &[b"a", b"b"])]);
+    shard.writer.write(&[numbered(7, 2, 1000, (41, 0, 9), &[b"c"])]);
+    shard.finish(&place);
+    let report = stat(&place.shard(1));
+    assert_eq!(report["producers"], 2);
+    let producer = &report["shards"][0]["producers"]["40"];
+    assert_eq!((&producer["records"], &producer["last_epoch"]), (&2.into(), &2.into()), "{report}");
+    let sizes = report["total"]["commit_sizes"].as_array().unwrap();
+    assert_eq!((&sizes[0]["from"], &sizes[0]["count"]), (&4096.into(), &3.into()), "{report}");
+    assert_eq!(report["total"]["batch_records"].as_array().unwrap().len(), 2);
 }

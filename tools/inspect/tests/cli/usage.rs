@@ -99,11 +99,31 @@ fn no_command_changes_a_byte_or_a_time_of_any_file_even_of_a_damaged_one() {
     place.flip(&place.segment(1, 2), 4096 + 200);
     let (mut before, mut after) = (Vec::new(), Vec::new());
     state(place.path(), &mut before);
-    for args in
-        [&["verify"][..], &["dump"], &["dump", "--records"], &["stat"], &["verify", "--output", "json"]]
-    {
+    for args in [
+        &["verify"][..],
+        &["dump"],
+        &["dump", "--records"],
+        &["stat"],
+        &["verify", "--output", "json"],
+        &["stat", "--output", "html"],
+        &["index"],
+        &["grep", "a"],
+    ] {
         assert_eq!(run(args, place.path()).code, 5);
     }
     state(place.path(), &mut after);
     assert!(before == after, "a file was changed");
+}
+
+#[test]
+fn man_pages_and_completions_come_from_the_same_definition() {
+    let dir = tempfile::tempdir().unwrap();
+    let pages = dir.path().join("man");
+    assert_eq!(run(&["man"], &pages).code, 0);
+    for page in ["tidelog-inspect.1", "tidelog-inspect-explain.1", "tidelog-inspect-repair.1"] {
+        let text = fs::read_to_string(pages.join(page)).unwrap();
+        assert!(text.contains(".TH"), "{page}");
+    }
+    let script = run(&["completions"], Path::new("bash"));
+    assert!(script.code == 0 && script.out.contains("tidelog-inspect"), "{}", script.err);
 }
