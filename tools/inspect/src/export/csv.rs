@@ -10,7 +10,8 @@ use crate::error::InspectError;
 use crate::record_json::headers_json;
 use crate::target::NewFile;
 
-const HEAD: [&str; 8] = ["topic", "partition", "offset", "timestamp", "key", "value", "headers", "base64"];
+const HEAD: [&str; 9] =
+    ["topic", "partition", "offset", "timestamp", "key", "value", "headers", "base64", "null"];
 
 pub(super) struct Csv {
     writer: Writer<NewFile>,
@@ -37,15 +38,19 @@ fn text(bytes: Option<&[u8]>) -> (String, bool) {
     }
 }
 
+/// Names those of the two fields of which something is true.
+fn which(key: bool, value: bool) -> &'static str {
+    match (key, value) {
+        (false, false) => "",
+        (true, false) => "key",
+        (false, true) => "value",
+        (true, true) => "key value",
+    }
+}
+
 impl Sink for Csv {
     fn record(&mut self, place: &Place<'_>, record: &Record<'_>) -> Result<(), InspectError> {
         let ((key, key_coded), (value, value_coded)) = (text(record.key), text(record.value));
-        let coded = match (key_coded, value_coded) {
-            (false, false) => "",
-            (true, false) => "key",
-            (false, true) => "value",
-            (true, true) => "key value",
-        };
         let row = [
             place.name.topic.clone(),
             place.name.partition.to_string(),
@@ -54,7 +59,8 @@ impl Sink for Csv {
             key,
             value,
             headers_json(&record.headers)?,
-            coded.to_owned(),
+            which(key_coded, value_coded).to_owned(),
+            which(record.key.is_none(), record.value.is_none()).to_owned(),
         ];
         self.writer.write_record(&row).map_err(failed)
     }

@@ -3,7 +3,8 @@
 //! # Format
 //! - `jsonl`: a document a line, as `dump --output json` prints it.
 //! - `csv`: a head line, then topic, partition, offset, timestamp, key, value, headers (JSON), base64 (which of `key` and
-//!   `value` stand in base64, because they are no UTF-8). A null is an empty field without quotes.
+//!   `value` stand in base64, because they are no UTF-8), null (which of them are null: an empty field alone does not
+//!   say it).
 //! - `batches`: for each partition a folder with its number and in it one Kafka segment, the batches as stored, one
 //!   behind the other; `partitions.jsonl` says whose number it is. `kafka-dump-log` and others read it.
 //! - `parquet` (feature `parquet`): a column for each field.

@@ -32,21 +32,23 @@ fn json_lines_are_those_of_dump() {
 }
 
 #[test]
-fn csv_has_a_head_quotes_what_must_be_and_codes_what_is_no_text() {
+fn csv_has_a_head_quotes_what_must_be_codes_what_is_no_text_and_tells_null_from_empty() {
     let place = Place::new();
     let mut shard = Shard::new(1);
     shard.writer.write(&[
         created(7, "m/3"),
         keyed(7, 0, 1000, b"a,b", b"line\n\"two\""),
         keyed(7, 1, 1001, b"k", b"\xff\x00"),
+        coded(Codec::None, 7, 2, 1002, &[b""]),
     ]);
     shard.finish(&place);
     let (ran, to, _dir) = export(place.path(), &["--format", "csv"]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     let text = fs::read_to_string(to).unwrap();
-    let golden = "topic,partition,offset,timestamp,key,value,headers,base64\n\
-        m,3,0,1000,\"a,b\",\"line\n\"\"two\"\"\",\"[[\"\"host\"\",\"\"web-1\"\"]]\",\n\
-        m,3,1,1001,k,/wA=,\"[[\"\"host\"\",\"\"web-1\"\"]]\",value\n";
+    let golden = "topic,partition,offset,timestamp,key,value,headers,base64,null\n\
+        m,3,0,1000,\"a,b\",\"line\n\"\"two\"\"\",\"[[\"\"host\"\",\"\"web-1\"\"]]\",,\n\
+        m,3,1,1001,k,/wA=,\"[[\"\"host\"\",\"\"web-1\"\"]]\",value,\n\
+        m,3,2,1002,,,,,key\n";
     assert_eq!(text, golden);
 }
 
