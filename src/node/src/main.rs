@@ -35,6 +35,11 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::ClientCommand;
 use crate::config::ServeArgs;
 
+/// What one thread allocates another one frees: requests come in on network threads and go out of memory on the disk's.
+/// See docs/decisions/2026-11-25-allocator.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Tidelog: an append-only record store that is durable before it says so
 #[derive(Debug, Parser)]
 #[command(name = "tidelog", version, max_term_width = 100)]
