@@ -38,9 +38,9 @@ impl ProduceStart {
         let acks = i16::from_be_bytes(reader.array().ok()?);
         // The time-out.
         reader.array::<4>().ok()?;
-        reader.count(layout).ok()??;
+        reader.count(layout).ok()?.filter(|topics| *topics > 0)?;
         let topic = reader.text(layout).ok()??.to_owned();
-        reader.count(layout).ok()??;
+        reader.count(layout).ok()?.filter(|partitions| *partitions > 0)?;
         let partition = i32::from_be_bytes(reader.array().ok()?);
         let header = RequestHeader { api, version, correlation_id, client_id };
         Some(ProduceStart { header, acks, topic, partition })
@@ -65,5 +65,15 @@ mod tests {
         let mut fetch = start.to_vec();
         fetch[1] = 1;
         assert_eq!(ProduceStart::read(&fetch), None);
+    }
+
+    #[test]
+    fn what_stands_behind_a_request_without_topics_or_partitions_is_none() {
+        let without_topics =
+            b"\0\0\0\x07\0\0\0\x09\0\x02me\xff\xff\xff\xff\0\0\x03\xe8\0\0\0\0\0\x01t\0\0\0\x01\0\0\0\x05";
+        assert_eq!(ProduceStart::read(without_topics), None);
+        let without_partitions =
+            b"\0\0\0\x07\0\0\0\x09\0\x02me\xff\xff\xff\xff\0\0\x03\xe8\0\0\0\x01\0\x01t\0\0\0\0\0\0\0\x05";
+        assert_eq!(ProduceStart::read(without_partitions), None);
     }
 }
