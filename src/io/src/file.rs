@@ -48,17 +48,7 @@ impl ReadFile {
     /// # Errors
     /// `Io`; `Invalid` for a directory.
     pub fn read_at(&self, bytes: &mut [u8], pos: u64) -> Result<usize, IoError> {
-        let len = bytes.len() as u64;
-        let mut done = 0;
-        while done < bytes.len() {
-            match self.file.read_at(&mut bytes[done..], pos.saturating_add(done as u64)) {
-                Ok(0) => break,
-                Ok(read) => done += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(cause) => return Err(IoError::new("read", &self.path, cause).at(pos, len)),
-            }
-        }
-        Ok(done)
+        fill(&self.file, &self.path, bytes, pos, 1)
     }
 }
 
@@ -97,19 +87,24 @@ impl DirectFile {
     /// # Errors
     /// `Io`; `Invalid` where something is not aligned.
     pub fn read_blocks(&self, bytes: &mut [u8], pos: u64) -> Result<usize, IoError> {
-        let len = bytes.len() as u64;
-        let mut done = 0;
         // A read that stops within a block has come to the end; another one would not be aligned.
-        while done < bytes.len() && done.is_multiple_of(crate::BLOCK) {
-            match self.file.read_at(&mut bytes[done..], pos.saturating_add(done as u64)) {
-                Ok(0) => break,
-                Ok(read) => done += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(cause) => return Err(IoError::new("read", &self.path, cause).at(pos, len)),
-            }
-        }
-        Ok(done)
+        fill(&self.file, &self.path, bytes, pos, crate::BLOCK)
     }
+}
+
+/// Reads until `bytes` are full, the file ends, or a read stops within a unit of so many bytes.
+fn fill(file: &File, path: &Path, bytes: &mut [u8], pos: u64, unit: usize) -> Result<usize, IoError> {
+    let len = bytes.len() as u64;
+    let mut done = 0;
+    while done < bytes.len() && done.is_multiple_of(unit) {
+        match file.read_at(&mut bytes[done..], pos.saturating_add(done as u64)) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(cause) => return Err(IoError::new("read", path, cause).at(pos, len)),
+        }
+    }
+    Ok(done)
 }
 
 /// Replaces the whole content of a small file so that after a crash it is either the old or the new one: writes a
