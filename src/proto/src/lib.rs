@@ -6,6 +6,7 @@
 //! | [`opentsdb`] | OpenTSDB's put, over telnet and HTTP |
 //! | [`kafka`] | Kafka's protocol: produce, fetch, groups, administration |
 //! | [`http`] | the native HTTP interface: records, reads, topic administration |
+//! | [`peer`] | what nodes of a cluster say to each other |
 //! | [`consumer_protocol`] | what members of a consumer group tell one another: subscriptions, assignments |
 //! | [`partitioner`] | which partition a record goes to |
 //! | [`offset_spec`] | "from where": offsets as people write them |
@@ -28,4 +29,5 @@ pub mod limits;
 pub mod offset_spec;
 pub mod opentsdb;
 pub mod partitioner;
+pub mod peer;
 mod shown;

@@ -13,6 +13,15 @@ pub(crate) fn message(text: &str) -> String {
     cut(text.as_bytes(), 300)
 }
 
+/// The longest beginning of a text that has at most `most` bytes.
+pub(crate) fn beginning(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 fn cut(bytes: &[u8], max_chars: usize) -> String {
     // Four bytes a character at most; one more character tells that something is missing.
     let head = bytes.get(..(max_chars + 1) * 4).unwrap_or(bytes);

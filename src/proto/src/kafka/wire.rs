@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::shown::beginning;
+
 /// Most elements of all arrays of one request together.
 pub const MAX_ELEMENTS: usize = 1_000_000;
 
@@ -234,7 +236,7 @@ impl Writer {
 
     pub(super) fn text(&mut self, text: Option<&str>, layout: Layout) {
         // Longer text than a classic length can say is cut: only messages for people come near it.
-        let text = text.map(cut);
+        let text = text.map(|text| beginning(text, usize::from(i16::MAX.unsigned_abs())));
         if layout.flexible {
             self.size(text.map(str::len), layout);
         } else {
@@ -283,14 +285,6 @@ impl Writer {
 }
 
 /// What of a text a classic length can say.
-fn cut(text: &str) -> &str {
-    let mut end = text.len().min(usize::from(i16::MAX.unsigned_abs()));
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}
-
 impl Part {
     fn freeze(self) -> Bytes {
         match self {
