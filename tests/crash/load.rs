@@ -1,10 +1,11 @@
-//! Producers over native HTTP, a reader at the tail, and the ledger of what they were told.
+//! Producers over all front ends, a reader at the tail, and the ledger of what they were told.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
+use crate::kafka::Idempotent;
 use crate::support::chance::Chance;
 use crate::support::http::Http;
 use crate::support::node::Node;
@@ -13,7 +14,11 @@ use crate::support::{read, wait};
 pub(crate) const TOPIC: &str = "crash";
 /// Partitions of the topic: one shared by all producers, the others each shared by some.
 pub(crate) const PARTITIONS: u32 = 4;
-const PRODUCERS: u64 = 4;
+/// Where OpenTSDB's points go.
+pub(crate) const POINTS: &str = "tsdb";
+const PRODUCERS: u64 = 3;
+/// Kafka's producers live as long as the directory does.
+const IDEMPOTENT: u32 = 2;
 
 /// A record that was acknowledged.
 #[derive(Debug, Clone)]
@@ -28,12 +33,18 @@ pub(crate) struct Acknowledged {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     pub(crate) acknowledged: Vec<Acknowledged>,
-    /// Records that a reader was given: partition and records.
-    pub(crate) seen: (u32, Vec<read::Record>),
+    /// A series, and how many of its points were acknowledged: they are numbered from 0.
+    pub(crate) points: (String, u64),
+    /// Records of partition 0 that a reader was given, from an offset on.
+    pub(crate) seen: (usize, Vec<read::Record>),
 }
 
 /// The value of a record: it follows from who sent it and which one it is.
 pub(crate) fn value(producer: &str, sequence: u64) -> String {
+    if producer.ends_with('}') {
+        // A series has numbers.
+        return sequence.to_string();
+    }
     let mut chance = sequence.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ producer.len() as u64;
     chance ^= chance >> 29;
     let filler = match chance % 50 {
@@ -46,66 +57,109 @@ pub(crate) fn value(producer: &str, sequence: u64) -> String {
     format!("{producer} {sequence} {}", letter.to_string().repeat(len))
 }
 
+/// The producers that go on where they were when the server was killed.
+pub(crate) struct Lasting(Vec<Idempotent>);
+
+impl Lasting {
+    pub(crate) fn new(chance: &mut Chance) -> Lasting {
+        Lasting((0..IDEMPOTENT).map(|n| Idempotent::new(format!("k{n}"), n, chance.fork(n.into()))).collect())
+    }
+}
+
 /// A load that runs.
 pub(crate) struct Load {
     answers: Arc<AtomicU64>,
     over: Arc<AtomicBool>,
     producers: Vec<JoinHandle<Vec<Acknowledged>>>,
-    reader: JoinHandle<(u32, Vec<read::Record>)>,
+    lasting: Vec<JoinHandle<(Idempotent, Vec<Acknowledged>)>>,
+    points: JoinHandle<(String, u64)>,
+    reader: JoinHandle<(usize, Vec<read::Record>)>,
+}
+
+/// What a load begins with.
+pub(crate) struct Begin<'a> {
+    /// Tells the names of its producers from those of other loads on the same directory.
+    pub(crate) cycle: u64,
+    pub(crate) lasting: Lasting,
+    /// Where the reader of partition 0 begins.
+    pub(crate) from: usize,
+    pub(crate) chance: &'a mut Chance,
+    /// The disk is going to fail: the server may say so instead of acknowledging.
+    pub(crate) faults: bool,
 }
 
 impl Load {
-    /// Starts the producers. `cycle` tells their names from those of other cycles.
-    pub(crate) fn start(node: &Node, chance: &mut Chance, cycle: u64) -> Load {
-        let address = node.address();
-        let answers = Arc::new(AtomicU64::new(0));
-        let over = Arc::new(AtomicBool::new(false));
+    pub(crate) fn start(node: &Node, begin: Begin<'_>) -> Load {
+        let Begin { cycle, lasting, from, chance, faults } = begin;
+        let (address, kafka) = (node.address(), node.kafka());
+        let (answers, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let sender = |name: String| Sender {
+            name,
+            http: Http::new(address),
+            answers: Arc::clone(&answers),
+            over: Arc::clone(&over),
+            faults,
+        };
         let producers = (0..PRODUCERS).map(|n| {
-            let producer = Producer {
-                name: format!("c{cycle}p{n}"),
-                home: u32::try_from(n).unwrap() % PARTITIONS,
-                http: Http::new(address),
-                chance: chance.fork(n),
-                answers: Arc::clone(&answers),
-                over: Arc::clone(&over),
-            };
-            std::thread::spawn(move || producer.run())
+            let (sender, chance) = (sender(format!("c{cycle}p{n}")), chance.fork(n));
+            let home = u32::try_from(n + 1).unwrap() % PARTITIONS;
+            std::thread::spawn(move || sender.produce(home, chance))
         });
         let producers = producers.collect();
+        let (series, dice) = (sender(format!("c{cycle}{{from=crash}}")), chance.fork(PRODUCERS));
+        let points = std::thread::spawn(move || series.put(dice));
+        let lasting = lasting.0.into_iter().map(|producer| {
+            let (answers, over) = (Arc::clone(&answers), Arc::clone(&over));
+            std::thread::spawn(move || producer.run(kafka, &answers, &over, faults))
+        });
+        let lasting = lasting.collect();
         let stop = Arc::clone(&over);
-        let reader = std::thread::spawn(move || (0, tail(address, 0, &stop)));
-        Load { answers, over, producers, reader }
+        let reader = std::thread::spawn(move || (from, tail(address, from, &stop)));
+        Load { answers, over, producers, lasting, points, reader }
+    }
+
+    /// How many requests were acknowledged so far.
+    pub(crate) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::SeqCst)
     }
 
     /// Waits until so many requests were acknowledged.
     pub(crate) fn wait_for_answers(&self, count: u64) {
-        wait::until("answers to producers", || (self.answers.load(Ordering::SeqCst) >= count).then_some(()));
+        wait::until("answers to producers", || (self.answers() >= count).then_some(()));
     }
 
-    /// Ends the load (the server is gone by now) and gives what it was told.
-    pub(crate) fn finish(self) -> Ledger {
+    /// Ends the load (the server is gone by now) and gives what it was told, and who goes on.
+    pub(crate) fn finish(self) -> (Ledger, Lasting) {
         self.over.store(true, Ordering::SeqCst);
-        let acknowledged = self.producers.into_iter().flat_map(|producer| producer.join().unwrap()).collect();
-        Ledger { acknowledged, seen: self.reader.join().unwrap() }
+        let mut acknowledged: Vec<Acknowledged> =
+            self.producers.into_iter().flat_map(|producer| producer.join().unwrap()).collect();
+        let lasting = self.lasting.into_iter().map(|producer| {
+            let (producer, more) = producer.join().unwrap();
+            acknowledged.extend(more);
+            producer
+        });
+        let lasting = Lasting(lasting.collect());
+        let (points, seen) = (self.points.join().unwrap(), self.reader.join().unwrap());
+        (Ledger { acknowledged, points, seen }, lasting)
     }
 }
 
-struct Producer {
+/// Sends over HTTP until the server is gone; each sequence number once.
+struct Sender {
     name: String,
-    home: u32,
     http: Http,
-    chance: Chance,
     answers: Arc<AtomicU64>,
     over: Arc<AtomicBool>,
+    faults: bool,
 }
 
-impl Producer {
-    /// Sends until the server is gone; each sequence number is sent once.
-    fn run(mut self) -> Vec<Acknowledged> {
+impl Sender {
+    /// Records, to the home partition and to the one that all share.
+    fn produce(mut self, home: u32, mut chance: Chance) -> Vec<Acknowledged> {
         let (mut acknowledged, mut next) = (Vec::new(), 0);
         while !self.over.load(Ordering::SeqCst) {
-            let partition = if self.chance.within(0, 3) == 0 { 0 } else { self.home };
-            let count = self.chance.within(1, 20);
+            let partition = if chance.within(0, 3) == 0 { 0 } else { home };
+            let count = chance.within(1, 20);
             let Some(base) = self.send(partition, next, count) else { break };
             let records = (0..count).map(|n| Acknowledged {
                 partition,
@@ -127,13 +181,8 @@ impl Producer {
             .map(|n| serde_json::json!({"key": name, "value": value(name, n)}).to_string() + "\n")
             .collect();
         let path = format!("/v1/topics/{TOPIC}/records?partition={partition}");
-        let answer = self.http.post(&path, "application/x-ndjson", lines.concat().as_bytes()).ok()?;
-        // A server that stops may say so; nothing else is expected.
-        if answer.status == 503 {
-            return None;
-        }
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        let told: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        let body = self.post(&path, "application/x-ndjson", lines.concat().as_bytes(), 200)?;
+        let told: serde_json::Value = serde_json::from_slice(&body).unwrap();
         let written = &told["partitions"][0];
         assert_eq!(
             (written["partition"].as_u64(), written["count"].as_u64()),
@@ -141,13 +190,42 @@ impl Producer {
         );
         Some(written["base_offset"].as_u64().unwrap())
     }
+
+    /// Points of one series, numbered by their values; how many were acknowledged.
+    fn put(mut self, mut chance: Chance) -> (String, u64) {
+        let (metric, tag) = self.name.trim_end_matches('}').split_once("{from=").unwrap();
+        let (metric, tag) = (metric.to_owned(), tag.to_owned());
+        let mut next = 0;
+        while !self.over.load(Ordering::SeqCst) {
+            let count = chance.within(1, 30);
+            let point = |n: u64| serde_json::json!({"metric": metric, "timestamp": 1_700_000_000, "value": n, "tags": {"from": tag}});
+            let points: serde_json::Value = (next..next + count).map(point).collect();
+            if self.post("/api/put", "application/json", points.to_string().as_bytes(), 204).is_none() {
+                break;
+            }
+            next += count;
+            self.answers.fetch_add(1, Ordering::SeqCst);
+        }
+        (self.name, next)
+    }
+
+    /// The body of an answer that acknowledges.
+    fn post(&mut self, path: &str, kind: &str, body: &[u8], wanted: u16) -> Option<Vec<u8>> {
+        let answer = self.http.post(path, kind, body).ok()?;
+        // A server that stops may say so; nothing else is expected while the disk is sound.
+        if answer.status == 503 || (self.faults && answer.status == 500) {
+            return None;
+        }
+        assert_eq!(answer.status, wanted, "{}", answer.text());
+        Some(answer.body)
+    }
 }
 
-/// Reads a partition from its beginning on, at the tail as it grows, until the server is gone.
-fn tail(address: SocketAddr, partition: u32, over: &AtomicBool) -> Vec<read::Record> {
+/// Reads partition 0 from an offset on, at the tail as it grows, until the server is gone.
+fn tail(address: SocketAddr, from: usize, over: &AtomicBool) -> Vec<read::Record> {
     let (mut http, mut seen) = (Http::new(address), Vec::new());
     while !over.load(Ordering::SeqCst) {
-        match read::page(&mut http, TOPIC, partition, seen.len() as u64, 500) {
+        match read::page(&mut http, TOPIC, 0, (from + seen.len()) as u64, 100) {
             Ok(page) => seen.extend(page),
             Err(_) => break,
         }

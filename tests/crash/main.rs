@@ -7,12 +7,15 @@
 mod support;
 
 mod audit;
+mod kafka;
+mod kills;
 mod load;
+mod recovery;
 
 use std::collections::BTreeMap;
 
 use audit::Audit;
-use load::Load;
+use load::{Begin, Lasting, Load};
 use support::chance::Chance;
 use support::http::Http;
 use support::node::Node;
@@ -24,59 +27,40 @@ const CONFIG: &str = "[storage]\nsegment_bytes = 1048576\n";
 /// A server with the topic that the load writes to.
 fn start() -> Node {
     let node = Node::start(CONFIG);
-    let topic = serde_json::json!({"name": load::TOPIC, "partitions": load::PARTITIONS}).to_string();
-    let answer = Http::new(node.address()).post("/v1/topics", "application/json", topic.as_bytes()).unwrap();
-    assert!(answer.is_success(), "{}", answer.text());
+    create_topic(&node);
     node
 }
 
-fn cycles() -> u64 {
-    std::env::var("TIDELOG_CRASH_CYCLES").ok().and_then(|cycles| cycles.parse().ok()).unwrap_or(5)
+fn create_topic(node: &Node) {
+    let topic = serde_json::json!({"name": load::TOPIC, "partitions": load::PARTITIONS}).to_string();
+    let answer = Http::new(node.address()).post("/v1/topics", "application/json", topic.as_bytes()).unwrap();
+    assert!(answer.is_success(), "{}", answer.text());
 }
 
-#[test]
-fn kill_9_under_load_loses_changes_reorders_and_doubles_nothing() {
-    let mut chance = Chance::new("kill -9 under load");
-    let inspector = offline::inspector();
-    let mut node = start();
-    let mut audit = Audit::default();
-    for cycle in 0..cycles() {
-        let load = Load::start(&node, &mut chance, cycle);
-        load.wait_for_answers(chance.within(1, 150));
-        node.kill();
-        let ledger = load.finish();
-        if let Some(inspector) = &inspector {
-            offline::verify(inspector, &node.data());
-        }
-        // What one backend wrote the other one reads.
-        node.configure(&format!("io = \"{}\"\n{CONFIG}", if cycle % 2 == 0 { "posix" } else { "auto" }));
-        // Every third time recovery is cut off as well.
-        if cycle % 3 == 2 {
-            node.spawn();
-            // Where the kill hits is left to chance; nothing depends on this time.
-            std::thread::sleep(std::time::Duration::from_millis(chance.within(0, 60)));
-            node.kill();
-        }
-        node.restart();
-        audit.take(ledger);
-        // What lies further back is read again every tenth time, and at the end.
-        audit.check(node.address(), cycle % 10 != 0 && cycle + 1 < cycles());
-    }
-    println!("{} cycles: {audit}", cycles());
-    assert!(audit.acknowledged() > 0);
+/// A count from the environment.
+fn count(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|count| count.parse().ok()).unwrap_or(otherwise)
+}
+
+/// A load from the beginning.
+fn first_load(node: &Node, chance: &mut Chance) -> Load {
+    let lasting = Lasting::new(chance);
+    Load::start(node, Begin { cycle: 0, lasting, from: 0, chance, faults: false })
 }
 
 #[test]
 fn a_stop_under_load_loses_nothing_and_is_a_success() {
     let mut chance = Chance::new("stop under load");
     let mut node = start();
-    let mut audit = Audit::default();
+    let (mut audit, mut lasting) = (Audit::default(), Lasting::new(&mut chance));
     for cycle in 0..3 {
-        let load = Load::start(&node, &mut chance, cycle);
+        let from = audit.tail();
+        let load = Load::start(&node, Begin { cycle, lasting, from, chance: &mut chance, faults: false });
         load.wait_for_answers(chance.within(20, 100));
         let status = node.stop();
         assert!(status.success(), "a stop that was asked for ends with {status}");
-        let ledger = load.finish();
+        let (ledger, goes_on) = load.finish();
+        lasting = goes_on;
         if let Some(inspector) = offline::inspector() {
             offline::verify(&inspector, &node.data());
         }
@@ -91,7 +75,7 @@ fn a_stop_under_load_loses_nothing_and_is_a_success() {
 fn what_a_restart_finds_is_what_the_restart_before_found() {
     let mut chance = Chance::new("restarts without load");
     let mut node = start();
-    let load = Load::start(&node, &mut chance, 0);
+    let load = first_load(&node, &mut chance);
     load.wait_for_answers(60);
     node.kill();
     load.finish();

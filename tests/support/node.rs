@@ -30,6 +30,7 @@ impl Kills {
 /// A server and its directory. Dropping it kills the process and removes the directory.
 pub(crate) struct Node {
     dir: TempDir,
+    data: PathBuf,
     /// Settings, as TOML.
     config: PathBuf,
     child: Option<Child>,
@@ -47,13 +48,20 @@ impl Node {
 
     /// The same on a directory that `prepare` fills; it is there, and empty, if anything is put into it.
     pub(crate) fn start_on(config: &str, prepare: impl FnOnce(&Path)) -> Node {
+        let mut node = Node::unstarted(config, None);
+        prepare(&node.data());
+        node.restart();
+        node
+    }
+
+    /// A server that is still to be started, on the directory `data`, else on one of its own.
+    pub(crate) fn unstarted(config: &str, data: Option<&Path>) -> Node {
         let dir = TempDir::new().unwrap();
-        prepare(&dir.path().join("data"));
-        let file = dir.path().join("tidelog.toml");
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut node = Node {
+        let node = Node {
+            data: data.map_or_else(|| dir.path().join("data"), Path::to_owned),
+            config: dir.path().join("tidelog.toml"),
             dir,
-            config: file,
             child: None,
             address,
             kafka: address,
@@ -61,12 +69,11 @@ impl Node {
             kills: Kills::default(),
         };
         node.configure(config);
-        node.restart();
         node
     }
 
     pub(crate) fn data(&self) -> PathBuf {
-        self.dir.path().join("data")
+        self.data.clone()
     }
 
     /// Where it listens; the same after every restart.
