@@ -284,7 +284,6 @@ impl Writer {
     }
 }
 
-/// What of a text a classic length can say.
 impl Part {
     fn freeze(self) -> Bytes {
         match self {
