@@ -1,4 +1,4 @@
-//! The only place where Tidelog touches the world: disks, clock, randomness, locks.
+//! The only place where Tidelog touches the world: disks, connections between nodes, clock, randomness, locks.
 //!
 //! # Purpose
 //! Everything above this crate sees a disk through [`Disk`] and [`DiskFile`] and nothing else. Three backends
@@ -34,6 +34,7 @@ mod disk;
 mod error;
 pub mod file;
 pub mod lock;
+pub mod net;
 #[cfg(test)]
 mod own_process;
 pub mod posix;
