@@ -27,7 +27,8 @@ pub enum EntryKind {
     PartitionDeleted = 4,
     /// Records of the partition below `base_offset` are not wanted any more.
     Trim = 5,
-    /// Reserved: a span starts (replication).
+    /// A span starts: who leads it and who holds it; in the first frame behind its first opening frame:
+    /// [`crate::span_start`].
     SpanStart = 6,
     /// A promise in the promise journal: [`crate::promise`].
     Promise = 7,

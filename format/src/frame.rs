@@ -259,9 +259,11 @@ pub struct FrameBuilder {
     body: usize,
 }
 
-/// A closed frame's measures.
+/// What a closed frame came to be.
 #[derive(Clone, Copy, Debug)]
 pub struct Closed {
+    /// Its header.
+    pub header: FrameHeader,
     /// Bytes in the buffer, padding included.
     pub len: usize,
     /// Chain value for the next frame.
@@ -330,7 +332,7 @@ impl FrameBuilder {
         le::put(buffer, 0, &bytes);
         self.table.clear();
         self.body = 0;
-        Closed { len, next_chain: block::chain_after(&bytes) }
+        Closed { header, len, next_chain: block::chain_after(&bytes) }
     }
 
     fn table_crc(&self, buffer: &[u8]) -> u32 {

@@ -4,6 +4,7 @@
 //! DIR/lock                      held while a process has the directory open
 //! DIR/superblock                identity: two alternating copies
 //! DIR/promises                  what this store has promised: crate::promise
+//! DIR/promises.new              the same, about to take its place
 //! DIR/shards/SHARD/EPOCH-NUMBER.seg    segments (shard 0 is the metadata's)
 //! DIR/shards/SHARD/spare/NUMBER.seg    files prepared ahead, content without meaning
 //! DIR/lost+found/               bytes that recovery cut off, never deleted by Tidelog
@@ -15,6 +16,8 @@ pub const LOCK: &str = "lock";
 pub const SUPERBLOCK: &str = "superblock";
 /// File of the promise journal.
 pub const PROMISES: &str = "promises";
+/// A promise journal that is to take the place of the one at hand.
+pub const NEW_PROMISES: &str = "promises.new";
 /// Folder of the shards.
 pub const SHARDS: &str = "shards";
 /// Folder of a shard's spare files.

@@ -2,21 +2,24 @@
 //!
 //! # Durability
 //! A frame is published (answered, shown to readers) only after `write_at` on a file opened for durable writes
-//! has returned without error. After the first error nothing is published any more.
+//! has returned without error and [`Commits`] says that it is committed. After the first error nothing more is written.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use bytes::Bytes;
 use tidelog_format::Salt;
 use tidelog_format::block::BLOCK;
-use tidelog_format::entry::EntryKind;
+use tidelog_format::entry::{EntryKind, Row};
 use tidelog_format::frame::FrameBuilder;
 use tidelog_format::opening::Opening;
 use tidelog_io::random::Entropy;
 use tidelog_io::{Buf, Disk, DiskFile, Fault, IoError};
 
+use crate::commits::Commits;
 use crate::error::AppendError;
 use crate::gather::{BESIDE, Filling, Offsets, Pending, Placed};
 use crate::keeper::{Keeper, ToSeal};
@@ -40,37 +43,62 @@ pub(crate) struct Appender<D: Disk> {
     filling: Filling,
     free: Vec<Buf>,
     held: Option<Item>,
-    /// Salt that the last segment of this span announced for the next one.
+    /// Salt of the span's first segment, then what each segment announced for the next one.
     next_salt: Option<Salt>,
+    /// What the span's first frame begins with, until it is framed.
+    start: Option<(Row, Bytes)>,
+    commits: Box<dyn Commits>,
+    /// Frames on this disk that are not published yet, in their order.
+    written: VecDeque<Written>,
     mark: Option<Buf>,
+}
+
+/// A frame whose write has returned.
+struct Written {
+    framed: Framed,
+    /// Its bytes, until they are counted into the segment's digest.
+    buf: Option<Buf>,
+}
+
+/// What an appender begins with, beside what recovery found.
+pub(crate) struct Beginning {
+    pub(crate) cluster: [u8; 16],
+    pub(crate) epoch: u32,
+    pub(crate) salt: Option<Salt>,
+    pub(crate) start: Option<(Row, Bytes)>,
+    pub(crate) commits: Box<dyn Commits>,
 }
 
 impl<D: Disk> Appender<D> {
     pub(crate) fn new(
         disk: D,
         keeper: Rc<Keeper<D>>,
-        identity: ([u8; 16], u32),
+        beginning: Beginning,
         entropy: Entropy,
         from: Continuation,
     ) -> Appender<D> {
         let shared = Arc::clone(&keeper.shared);
         let capacity = shared.options.gather_bytes + BESIDE;
         let offsets = Offsets::new(&shared.state().index, from.next_lsn);
+        let Beginning { cluster, epoch, salt, start, commits } = beginning;
         Appender {
-            filling: Filling::new(disk.buffer(capacity)),
+            filling: first_filling(disk.buffer(capacity), start.as_ref()),
             free: vec![disk.buffer(capacity), disk.buffer(capacity)],
             mark: Some(disk.buffer(BLOCK)),
             disk,
             shared,
             keeper,
             entropy,
-            cluster: identity.0,
-            epoch: identity.1,
+            cluster,
+            epoch,
             offsets,
             writing: None,
             from,
             held: None,
-            next_salt: None,
+            next_salt: salt,
+            start,
+            commits,
+            written: VecDeque::new(),
         }
     }
 
@@ -88,48 +116,70 @@ impl<D: Disk> Appender<D> {
 
     /// The loop. While a write is in flight, the one before it is published and the next frame fills.
     async fn work(&mut self) -> Result<(), IoError> {
-        let mut done: Option<(Framed, Buf)> = None;
         loop {
             self.gather();
             if self.filling.is_empty() {
-                if let Some((framed, buf)) = done.take() {
-                    self.publish(framed, buf);
-                } else if self.roll_asked() {
+                if self.publish() {
+                    continue;
+                }
+                if self.roll_asked() && self.written.is_empty() {
                     self.roll();
                 } else if self.refusing() || !self.idle().await? {
                     return Ok(());
                 }
                 continue;
             }
-            if !self.fits() {
-                if let Some((framed, buf)) = done.take() {
-                    self.publish(framed, buf);
-                }
-                if !self.next_segment().await? {
-                    continue;
-                }
+            if !self.may_frame() {
+                self.until_committed().await;
+                continue;
             }
-            let Some((file, write, framed)) = self.close_frame() else { continue };
-            let begun = Instant::now();
-            let disk = self.disk.clone();
-            let write =
-                async { (file.write_at(write.buf, write.len, write.position).await, begun.elapsed()) };
-            let meanwhile = async {
-                if let Some((framed, buf)) = done.take() {
-                    // Until the kernel has this write, work here would only delay it.
-                    disk.submitted().await;
-                    self.publish(framed, buf);
-                    self.gather();
-                }
-            };
-            let (((result, buf), took), ()) = tokio::join!(write, meanwhile);
-            if let Err(error) = result {
-                self.fail(framed.pending, Some(framed.lsn), &error);
-                return Err(error);
+            if !self.fits() && !self.next_segment().await? {
+                continue;
             }
-            self.shared.stats.wrote(took);
-            done = Some((framed, buf));
+            self.write_frame().await?;
         }
+    }
+
+    /// Whether a frame may be made now. A segment ends only when all of it is committed: its footer says what is in it.
+    fn may_frame(&mut self) -> bool {
+        if !self.fits() {
+            self.publish();
+        }
+        self.commits.may_frame() && (self.fits() || self.written.is_empty())
+    }
+
+    /// Waits for more to be committed than the own disk can bring about.
+    async fn until_committed(&mut self) {
+        if !self.publish() {
+            self.shared.queue.ready().await;
+        }
+    }
+
+    /// Closes the frame, writes it, and publishes what came before meanwhile.
+    async fn write_frame(&mut self) -> Result<(), IoError> {
+        let Some((file, write, framed)) = self.close_frame() else { return Ok(()) };
+        let begun = Instant::now();
+        let disk = self.disk.clone();
+        let write = async { (file.write_at(write.buf, write.len, write.position).await, begun.elapsed()) };
+        let meanwhile = async {
+            if !self.written.is_empty() {
+                // Until the kernel has this write, work here would only delay it.
+                disk.submitted().await;
+                self.publish();
+                self.gather();
+            }
+        };
+        let (((result, buf), took), ()) = tokio::join!(write, meanwhile);
+        if let Err(error) = result {
+            self.commits.failed();
+            self.fail(framed.pending, Some(framed.lsn), &error);
+            return Err(error);
+        }
+        self.commits.written();
+        self.shared.stats.wrote(took);
+        self.shared.stats.next_lsn.store(framed.lsn + 1, Ordering::Relaxed);
+        self.written.push_back(Written { framed, buf: Some(buf) });
+        Ok(())
     }
 
     fn refusing(&self) -> bool {
@@ -256,25 +306,45 @@ impl<D: Disk> Appender<D> {
         let capacity = self.shared.options.gather_bytes + BESIDE;
         let empty = Filling::new(self.free.pop().unwrap_or_else(|| Buf::heap(capacity)));
         let filled = std::mem::replace(&mut self.filling, empty);
-        let (write, framed) = writing.close_frame(filled, &mut self.from, append_time);
+        self.start = None;
+        let committed = self.commits.committed();
+        let (write, framed) = writing.close_frame(filled, &mut self.from, append_time, committed);
+        let (opening, frame) = framed.made(&write.buf);
+        self.commits.framed(opening, frame);
         self.offsets.framed(framed.lsn, framed.blocks);
         Some((Rc::clone(&writing.file), write, framed))
     }
 
-    /// Shows a durable frame to readers and answers its producers.
-    fn publish(&mut self, framed: Framed, buf: Buf) {
+    /// Publishes what is committed; whether that was anything.
+    fn publish(&mut self) -> bool {
+        for written in &mut self.written {
+            let Some(buf) = written.buf.take() else { continue };
+            if let Some(writing) = &mut self.writing {
+                writing.digest.update(&buf[..written.framed.frames_len()]);
+            }
+            if buf.capacity() == self.shared.options.gather_bytes + BESIDE {
+                self.free.push(buf);
+            }
+        }
+        let committed = self.commits.committed();
+        let before = self.written.len();
+        while self.written.front().is_some_and(|first| first.framed.lsn < committed) {
+            if let Some(first) = self.written.pop_front() {
+                self.show(first.framed);
+            }
+        }
+        self.written.len() != before
+    }
+
+    /// Shows a committed frame to readers and answers its producers.
+    fn show(&mut self, framed: Framed) {
         self.note(&framed);
-        let Framed { pending, frames_len, lsn, append_time, active, padding, .. } = framed;
-        if let Some(writing) = &mut self.writing {
-            writing.digest.update(&buf[..frames_len]);
-        }
-        if buf.capacity() == self.shared.options.gather_bytes + BESIDE {
-            self.free.push(buf);
-        }
+        let frames_len = framed.frames_len();
+        let Framed { pending, lsn, append_time, active, padding, .. } = framed;
         let stats = &self.shared.stats;
         Stats::add(&stats.frame_bytes, frames_len as u64);
         Stats::add(&stats.padding_bytes, padding as u64);
-        stats.next_lsn.store(lsn + 1, Ordering::Relaxed);
+        stats.committed_lsn.store(lsn + 1, Ordering::Relaxed);
         for pending in pending {
             if pending.kind == EntryKind::Batch {
                 Stats::add(&stats.batches, 1);
@@ -323,7 +393,7 @@ impl<D: Disk> Appender<D> {
     /// Sleeps until there is work; false when the shard is to be closed. Marks the last write as synced when
     /// nothing comes for a while.
     async fn idle(&mut self) -> Result<bool, IoError> {
-        if self.shared.queue.is_closed() && self.shared.queue.is_empty() {
+        if self.shared.queue.is_closed() && self.shared.queue.is_empty() && self.written.is_empty() {
             return Ok(false);
         }
         let unmarked = self.writing.as_ref().is_some_and(|writing| !writing.synced);
@@ -367,6 +437,9 @@ impl<D: Disk> Appender<D> {
             let _ = pending.reply.send(Err(error.clone()));
         }
         self.filling.builder = FrameBuilder::default();
+        if let Some((row, body)) = &self.start {
+            self.filling.lay(*row, body);
+        }
         self.offsets.refuse_echoes(None, error, &self.shared.queue);
         self.offsets.take_back(&self.shared.state().index);
     }
@@ -383,9 +456,24 @@ impl<D: Disk> Appender<D> {
         self.offsets.refuse_echoes(lsn, &error, &self.shared.queue);
     }
 
+    /// What is on this disk and not committed stays so: nobody knows whether it will be.
+    fn give_up_written(&mut self) {
+        self.publish();
+        let uncommitted: Vec<Framed> = self.written.drain(..).map(|written| written.framed).collect();
+        for framed in uncommitted {
+            let cause = IoError::invalid(
+                "commit",
+                &self.shared.dir,
+                "the shard stopped before a quorum had the batch",
+            );
+            self.fail(framed.pending, Some(framed.lsn), &cause);
+        }
+    }
+
     /// After a failure, or at the end: nothing is written any more, everyone gets the reason.
     async fn refuse_until_closed(&mut self) {
         let reason = |shared: &Shared| shared.state().status.refusal(true).unwrap_or(AppendError::Closed);
+        self.give_up_written();
         self.refuse_frame(&reason(&self.shared));
         loop {
             while let Some(item) = self.held.take().or_else(|| self.shared.queue.pop()) {
@@ -398,4 +486,13 @@ impl<D: Disk> Appender<D> {
         }
         self.shared.state_mut().status = Status::Closed;
     }
+}
+
+/// The span's first frame, which begins with what is said about the span.
+fn first_filling(buf: Buf, start: Option<&(Row, Bytes)>) -> Filling {
+    let mut filling = Filling::new(buf);
+    if let Some((row, body)) = start {
+        filling.lay(*row, body);
+    }
+    filling
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use tidelog_format::batch::Batch;
-use tidelog_format::block::{BLOCK, round_up};
+use tidelog_format::block::{BLOCK, HEADER_LEN, round_up};
 use tidelog_format::entry::{EntryKind, ROW_LEN, Row};
 use tidelog_format::frame::FrameBuilder;
 use tidelog_format::index::SegmentIndex;
@@ -68,9 +68,18 @@ impl Filling {
         if !self.is_empty() {
             return false;
         }
-        self.buf = Buf::heap(round_up(self.builder.len_with(len) + ROW_LEN) + BESIDE);
+        // A frame without producers may hold what its span begins with.
+        let laid = HEADER_LEN + self.builder.body_len();
+        let mut larger = Buf::heap(round_up(self.builder.len_with(len) + ROW_LEN) + BESIDE);
+        larger[..laid].copy_from_slice(&self.buf[..laid]);
+        self.buf = larger;
         self.limit = self.buf.capacity() - BESIDE;
         true
+    }
+
+    /// Lays down an entry that nobody waits for.
+    pub(crate) fn lay(&mut self, row: Row, body: &[u8]) {
+        self.builder.push(&mut self.buf, row, body);
     }
 
     fn push(&mut self, pending: Pending) {
@@ -86,18 +95,18 @@ pub(crate) struct Offsets {
     /// LSN that the frame being filled will have, unless a segment begins with it.
     lsn: u64,
     /// LSN behind the last frame that was published.
-    durable: u64,
+    published: u64,
     echoes: Echoes,
 }
 
 impl Offsets {
-    /// What the index says; all frames below `lsn` are durable.
+    /// What the index says; all frames below `lsn` are committed.
     pub(crate) fn new(index: &SegmentIndex, lsn: u64) -> Offsets {
         Offsets {
             next: next_offsets(index),
             producers: index.producers().clone(),
             lsn,
-            durable: lsn,
+            published: lsn,
             echoes: Echoes::default(),
         }
     }
@@ -171,7 +180,7 @@ impl Offsets {
     /// Answers a duplicate, or lets it wait for its original.
     fn echo(&mut self, partition: u64, echo: Echo, shared: &Shared) -> Placed {
         let Stored { lsn, base_offset, first_sequence, .. } = echo.original;
-        let durable = lsn < self.durable;
+        let durable = lsn < self.published;
         Stats::add(&shared.stats.duplicates, 1);
         tracing::debug!(
             shard = shared.shard,
@@ -200,9 +209,9 @@ impl Offsets {
         self.lsn = lsn + 1;
     }
 
-    /// All frames up to `lsn` are durable.
+    /// All frames up to `lsn` are committed and shown.
     pub(crate) fn published(&mut self, lsn: u64, queue: &Queue) {
-        self.durable = lsn + 1;
+        self.published = lsn + 1;
         self.echoes.settle(lsn, |echo| echo.answer(queue));
     }
 

@@ -1,34 +1,38 @@
 //! Tidelog's write-ahead log: many partitions share a shard's frames, and everything that waits shares a sync.
 //!
 //! # Purpose
-//! A shard is one ordered sequence of frames in segment files on one disk. [`open_shard`] recovers it and gives
-//! an [`Engine`], which lives on the ring thread and does all I/O, and a [`Wal`], the handle for everyone else.
+//! A shard is one ordered sequence of frames in segment files on one disk. [`find_shard`] looks at it and says how far it
+//! goes; once that is decided, [`FoundShard::open`] opens the next span and gives an [`Engine`], which lives on the ring
+//! thread and does all I/O, and a [`Wal`], the handle for everyone else.
 //!
 //! # Durability
 //! [`Durable`] can be made here only, and only after the write that holds the batch has returned from a
-//! synchronous write. A failed write poisons the shard: the first cause is kept, nothing is acknowledged after
+//! synchronous write and the shard's [`Commits`] has said that it is committed. A failed write poisons the shard: the first cause is kept, nothing is acknowledged after
 //! it, nothing is tried again.
 //!
 //! # Invariants
 //! - One write in flight per shard. A write is one frame and its end block (the first of a segment: the opening
 //!   frame, one frame, the end block).
-//! - Offsets and LSNs are dense; frames become visible to readers after they are durable, in LSN order.
+//! - Offsets and LSNs are dense; frames become visible to readers after they are durable and committed, in LSN order.
 //! - A batch that an idempotent producer sends twice is stored once. Its sequence is judged where offsets are given
 //!   out, against all that is framed; a duplicate is answered when its original is durable, with the original's offset.
 //! - No acknowledged byte is ever overwritten: the only block written twice is the end block.
 //! - A reader never repairs.
 //!
 //! # Recovery
-//! Sealed segments are trusted to their trailer; only those behind the newest sealed one are scanned, judged by
-//! `tidelog_format::verdict`, cut if torn, and sealed. A restart opens a new span with a new epoch in a new segment.
+//! Sealed segments are trusted to their trailer; only those behind the newest sealed one are scanned and judged by
+//! `tidelog_format::verdict`. Nothing is cut or sealed before the next span is opened. A restart opens a new span with a
+//! new epoch in a new segment.
 //!
 //! # Limits
 //! Segments of 64 KiB to 1 GiB, batches up to 8 MiB, bytes in flight bounded by [`Options::queue_bytes`].
 #![forbid(unsafe_code)]
 
 mod appender;
+mod commits;
 mod control;
 mod echoes;
+mod ending;
 mod engine;
 mod error;
 mod frames;
@@ -50,14 +54,16 @@ mod wal;
 mod window;
 mod writing;
 
+pub use commits::{Commits, OwnDisk};
 pub use control::Control;
-pub use engine::{Engine, ShardSpec, open_shard};
+pub use engine::{Engine, FoundShard, OpenSpan, ShardSpec, find_shard, open_shard};
 pub use error::{AppendError, Hole, OpenError, OptionsError, ReadError, StoreError};
 pub use options::Options;
 pub use reader::Fetched;
-pub use recovery::{Cut, Recovered, SegmentVerdict};
+pub use recovery::{Cut, Ended, FIRST_LSN, Recovered, SegmentVerdict, SpanBase};
 pub use retention::{Retained, Retention};
 pub use shared::{PartitionState, Status};
 pub use stats::{COMMIT_BUCKETS, Stats};
 pub use store::Store;
 pub use wal::{Appending, Durable, Wal};
+pub use writing::Made;

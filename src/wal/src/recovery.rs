@@ -1,4 +1,5 @@
-//! Recovery: finds where a shard ends, judges it by the verdict table, cuts what is torn, seals what is open.
+//! Recovery: finds where a shard ends and judges it by the verdict table. It writes nothing: what follows from its
+//! verdicts is done by [`crate::ending`], once somebody has decided about the span.
 //!
 //! Only the segments behind the newest sealed one are read. Sealing goes in order, so all before it are sealed.
 
@@ -14,22 +15,17 @@ use tidelog_format::name;
 use tidelog_format::opening::Predecessor;
 use tidelog_format::scan::Expect;
 use tidelog_format::trailer::Trailer;
-use tidelog_format::verdict::Verdict;
+use tidelog_format::verdict::{Grade, Verdict};
 use tidelog_format::walk::{Cause, Outcome, Step, Walk};
 use tidelog_io::{Access, Buf, Disk, DiskFile, IoError};
 
+use crate::ending::ToEnd;
 use crate::engine::ShardSpec;
 use crate::error::{Hole, OpenError};
 use crate::options::Options;
-use crate::seal::seal;
 use crate::segments::{Segment, SegmentId, Segments};
-use crate::window::{WINDOW, WindowReader};
+use crate::window::WindowReader;
 use crate::writing::Continuation;
-
-/// Numbers of spares that were prepared segments begin here.
-const PUT_AWAY: u64 = 1 << 62;
-/// Most bytes of a cut that are copied: the largest frame, its end block and the block it starts in.
-const CUT: u64 = 18 * 1024 * 1024;
 
 /// What recovery found and did.
 #[derive(Debug, Clone, Default)]
@@ -74,18 +70,51 @@ pub struct Cut {
     pub kept_in: PathBuf,
 }
 
-pub(crate) struct Found {
+/// Where the span that is not sealed begins, by the metadata: what stands on the disk is held against it.
+#[derive(Debug, Clone, Copy)]
+pub struct SpanBase {
+    /// Epoch of the span. Files of higher epochs there are none; those of lower ones are of the spans before.
+    pub epoch: u32,
+    /// LSN of its first frame. With [`FIRST_LSN`] it is the shard's first span, and files of lower epochs are its own.
+    pub lsn: u64,
+    /// Chain value of that frame.
+    pub chain: u64,
+    /// Salt of its first segment.
+    pub salt: Salt,
+}
+
+/// LSN of a shard's first frame.
+pub const FIRST_LSN: u64 = 1;
+
+/// How far the frames of a shard go on this disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// LSN behind the last frame.
+    pub lsn: u64,
+    /// Chain value there.
+    pub chain: u64,
+    /// How the last segment ended; proved where all are sealed.
+    pub verdict: Verdict,
+    /// The highest committed LSN that a frame tells.
+    pub committed: u64,
+}
+
+pub(crate) struct Found<F> {
     pub(crate) index: SegmentIndex,
     pub(crate) segments: Segments,
     pub(crate) from: Continuation,
     pub(crate) next_number: u64,
     pub(crate) hole: Option<Arc<Hole>>,
+    pub(crate) committed: u64,
     pub(crate) report: Recovered,
+    /// What has become of the files that were open, in their order.
+    pub(crate) to_end: Vec<ToEnd<F>>,
 }
 
 struct Recovery<'a, D: Disk> {
     disk: &'a D,
     spec: &'a ShardSpec,
+    base: Option<SpanBase>,
     options: &'a Options,
     index: SegmentIndex,
     segments: Segments,
@@ -97,37 +126,51 @@ struct Recovery<'a, D: Disk> {
     /// The segment before lost its end: the next one need not follow it.
     lost: bool,
     hole: Option<Arc<Hole>>,
+    committed: u64,
     report: Recovered,
+    to_end: Vec<ToEnd<D::File>>,
 }
 
-/// Recovers a shard's folder.
+/// Looks at a shard's folder.
 pub(crate) async fn recover<D: Disk>(
     disk: &D,
     spec: &ShardSpec,
+    base: Option<SpanBase>,
     options: &Options,
-) -> Result<Found, OpenError> {
+) -> Result<Found<D::File>, OpenError> {
     let begun = Instant::now();
     let mut recovery = Recovery {
         disk,
         spec,
+        base: base.filter(|base| base.lsn > FIRST_LSN),
         options,
         index: SegmentIndex::default(),
         segments: Segments::default(),
-        from: Continuation { next_lsn: 1, chain: 0, predecessor: None, last_append_time: 0 },
+        from: Continuation { next_lsn: FIRST_LSN, chain: 0, predecessor: None, last_append_time: 0 },
         last_number: None,
         announced: None,
         lost: false,
         hole: None,
+        committed: 0,
         report: Recovered::default(),
+        to_end: Vec::new(),
     };
     let mut files = list(disk, spec).await?;
+    let begun_here = |epoch: u32| files.iter().any(|file| file.id.epoch >= epoch);
+    let untouched = recovery.base.filter(|base| !begun_here(base.epoch));
     let open = recovery.take_sealed(&mut files).await?;
+    let knows_salt =
+        base.filter(|base| recovery.segments.newest().is_none_or(|last| last.id.epoch < base.epoch));
+    recovery.announced = knows_salt.map(|base| (base.epoch, base.salt));
     for (at, file) in open.iter().enumerate() {
         if recovery.hole.is_some() {
             // Behind a hole nothing is served; the files stay as they are.
             break;
         }
         recovery.judge(file, open.get(at + 1)).await?;
+    }
+    if let (Some(base), None) = (untouched, &recovery.hole) {
+        recovery.meet(&base);
     }
     recovery.report.took = begun.elapsed();
     Ok(Found {
@@ -136,13 +179,29 @@ pub(crate) async fn recover<D: Disk>(
         from: recovery.from,
         next_number: recovery.last_number.map_or(1, |last| last + 1),
         hole: recovery.hole,
+        committed: recovery.committed,
         report: recovery.report,
+        to_end: recovery.to_end,
     })
 }
 
-struct SegmentFile {
-    id: SegmentId,
-    len: u64,
+impl<F> Found<F> {
+    /// How far the frames go.
+    pub(crate) fn ended(&self) -> Ended {
+        let last = self.report.verdicts.last().map(|last| last.verdict);
+        let verdict = match (&self.hole, last) {
+            (Some(_), _) => Verdict::Corrupt,
+            (None, Some(last)) => last,
+            (None, None) => Verdict::End(Grade::Proved),
+        };
+        Ended { lsn: self.from.next_lsn, chain: self.from.chain, verdict, committed: self.committed }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SegmentFile {
+    pub(crate) id: SegmentId,
+    pub(crate) len: u64,
 }
 
 async fn list<D: Disk>(disk: &D, spec: &ShardSpec) -> Result<Vec<SegmentFile>, OpenError> {
@@ -191,6 +250,8 @@ impl<D: Disk> Recovery<'_, D> {
     }
 
     fn take_newest(&mut self, file: &SegmentFile, trailer: &Trailer, mut footer: Footer) {
+        // What is sealed was committed.
+        self.committed = trailer.next_lsn;
         self.index = SegmentIndex::behind(&footer);
         footer.producers = Vec::new();
         self.from = Continuation {
@@ -230,6 +291,12 @@ impl<D: Disk> Recovery<'_, D> {
     /// Walks an open segment, judges its end and acts on it.
     async fn judge(&mut self, file: &SegmentFile, successor: Option<&SegmentFile>) -> Result<(), OpenError> {
         let path = file.id.path(&self.spec.dir);
+        if let Some(base) = self.base.filter(|base| file.id.epoch >= base.epoch)
+            && self.segments.newest().is_none_or(|last| last.id.epoch < base.epoch)
+        {
+            // Where the files before end otherwise, they were seen so, and the loss accepted, before this one was begun.
+            (self.from.next_lsn, self.from.chain) = (base.lsn, base.chain);
+        }
         let missing = self.last_number.is_some_and(|last| last + 1 != file.id.number);
         if missing && !self.options.accept_loss {
             self.stop_at_gap(file);
@@ -252,7 +319,8 @@ impl<D: Disk> Recovery<'_, D> {
         self.announced = walk.opening().map(|opening| (file.id.epoch, opening.next_salt));
         let said = match successor {
             Some(successor) => self.predecessor_said_by(successor, file).await?,
-            None => None,
+            // Behind the last file of the spans before stands what the metadata has decided.
+            None => self.base.filter(|base| file.id.epoch < base.epoch).map(|base| base.lsn),
         };
         let outcome = walk.finish(said);
         self.report.verdicts.push(SegmentVerdict {
@@ -271,7 +339,9 @@ impl<D: Disk> Recovery<'_, D> {
             return Ok(());
         }
         self.lost = outcome.verdict == Verdict::Corrupt;
-        self.end_here(file, path, handle, base_lsn, digest, &outcome, opened).await
+        let footer = opened.then(|| self.follow(file, base_lsn, &outcome));
+        self.to_end.push(ToEnd { file: *file, path, handle, outcome, footer, digest });
+        Ok(())
     }
 
     /// Reads the whole file: frames first, then what stands behind them.
@@ -284,6 +354,7 @@ impl<D: Disk> Recovery<'_, D> {
             match walk.step(bytes, to_end) {
                 Step::Frame(frame) => {
                     self.index.note_frame(&frame);
+                    self.committed = self.committed.max(frame.header.committed_lsn);
                     self.report.frames_scanned += 1;
                     needed = BLOCK;
                 }
@@ -367,34 +438,30 @@ impl<D: Disk> Recovery<'_, D> {
         }
     }
 
-    /// Cuts the segment at its end and seals it; a file without a frame is put away.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one judged segment, used here only")]
-    async fn end_here(
-        &mut self,
-        file: &SegmentFile,
-        path: PathBuf,
-        handle: D::File,
-        base_lsn: u64,
-        digest: [u8; 16],
-        outcome: &Outcome,
-        opened: bool,
-    ) -> Result<(), OpenError> {
-        let clean =
-            matches!(outcome.verdict, Verdict::End(grade) if grade != tidelog_format::verdict::Grade::Weak);
-        if !clean {
-            self.keep_cut(&path, &handle, file, outcome).await?;
+    /// Where the span begins and nothing of it is here, the files before it must end as the metadata says.
+    fn meet(&mut self, base: &SpanBase) {
+        if (self.from.next_lsn, self.from.chain) == (base.lsn, base.chain) {
+            return;
         }
-        if !opened {
-            drop(handle);
-            return Ok(self.put_away(file, &path).await?);
-        }
-        let mut footer = self.index.seal(&sealed_as(base_lsn, outcome));
-        let len = seal(&handle, &footer, digest).await?;
-        footer.producers = Vec::new();
-        tracing::info!(
-            shard = self.spec.shard, file = %path.display(), lsn = footer.next_lsn, verdict = ?outcome.verdict,
-            "open segment sealed"
+        let (end, lsn) = (self.from.next_lsn, base.lsn);
+        let what = format!(
+            "the files end at LSN {end}, and by the metadata at {lsn}, where span {} begins",
+            base.epoch
         );
+        let file = self.segments.newest().map_or(self.spec.dir.clone(), |last| last.id.path(&self.spec.dir));
+        let hole = Arc::new(Hole { file, from: 0, lsn: end.min(lsn), what });
+        if self.options.accept_loss {
+            tracing::error!(shard = self.spec.shard, lsn, %hole, "loss accepted: the shard goes on where its span begins");
+            (self.from.next_lsn, self.from.chain, self.from.predecessor) = (base.lsn, base.chain, None);
+        } else {
+            tracing::error!(shard = self.spec.shard, lsn, %hole, "shard is read-only");
+            self.hole = Some(hole);
+        }
+    }
+
+    /// Goes on behind a segment: gives its footer.
+    fn follow(&mut self, file: &SegmentFile, base_lsn: u64, outcome: &Outcome) -> Footer {
+        let footer = self.index.seal(&sealed_as(base_lsn, outcome));
         self.from.next_lsn = footer.next_lsn;
         self.from.chain = footer.chain;
         self.from.predecessor = Some(Predecessor {
@@ -404,61 +471,9 @@ impl<D: Disk> Recovery<'_, D> {
             chain: footer.chain,
         });
         self.last_number = Some(file.id.number);
-        self.segments.insert(Segment { id: file.id, len, footer: Some(Arc::new(footer)), sealed: true });
-        Ok(())
-    }
-
-    /// A file that was prepared and never written to becomes a spare, so that numbers stay dense.
-    async fn put_away(&mut self, file: &SegmentFile, path: &std::path::Path) -> Result<(), IoError> {
-        let spare_dir = self.spec.dir.join(name::SPARE);
-        self.disk.create_dir_all(&spare_dir).await?;
-        // One file at most is prepared in an epoch, and spares count from 1: the name is free.
-        let spare = spare_dir.join(name::spare(PUT_AWAY | u64::from(file.id.epoch)));
-        tracing::debug!(shard = self.spec.shard, file = %path.display(), "prepared file was never used");
-        self.disk.rename(path, &spare).await?;
-        self.disk.sync_dir(&self.spec.dir).await?;
-        self.disk.sync_dir(&spare_dir).await
-    }
-
-    /// Copies what is cut off to lost+found before it is cut.
-    async fn keep_cut(
-        &mut self,
-        path: &std::path::Path,
-        handle: &D::File,
-        file: &SegmentFile,
-        outcome: &Outcome,
-    ) -> Result<(), IoError> {
-        let whole = outcome.verdict == Verdict::Corrupt;
-        let end = if whole { file.len } else { file.len.min(outcome.position + CUT) };
-        let dir = &self.spec.lost_and_found;
-        self.disk.create_dir_all(dir).await?;
-        let (epoch, shard) = (self.spec.epoch, self.spec.shard);
-        let kept_in = dir.join(format!("{shard}-{epoch}-{}-{}.bytes", file.id.number, outcome.position));
-        let copy = self.disk.create(&kept_in, Access::Bulk).await?;
-        let (mut at, mut buf) = (outcome.position, Buf::heap(WINDOW));
-        while at < end {
-            let len = usize::try_from(end - at).unwrap_or(WINDOW).min(WINDOW);
-            let len = len.div_ceil(BLOCK) * BLOCK;
-            let (read, mut back) = handle.read_at(buf, len, at).await;
-            let read = read?;
-            if read == 0 {
-                break;
-            }
-            let blocks = read.div_ceil(BLOCK) * BLOCK;
-            back[read..blocks].fill(0);
-            let (result, back) = copy.write_at(back, blocks, at - outcome.position).await;
-            result?;
-            buf = back;
-            at += read as u64;
-        }
-        copy.sync().await?;
-        self.disk.sync_dir(dir).await?;
-        tracing::warn!(
-            shard, lsn = outcome.expect.lsn, file = %path.display(), from = outcome.position, to = at,
-            kept_in = %kept_in.display(), verdict = ?outcome.verdict, "bytes cut off"
-        );
-        self.report.cut.push(Cut { file: path.to_owned(), from: outcome.position, to: at, kept_in });
-        Ok(())
+        let known = Some(Arc::new(Footer { producers: Vec::new(), ..footer.clone() }));
+        self.segments.insert(Segment { id: file.id, len: file.len, footer: known, sealed: false });
+        footer
     }
 }
 

@@ -60,6 +60,7 @@ pub(crate) struct State {
 
 pub(crate) struct Shared {
     pub(crate) shard: u64,
+    pub(crate) epoch: u32,
     pub(crate) dir: PathBuf,
     pub(crate) options: Options,
     pub(crate) clock: Clock,
@@ -82,7 +83,7 @@ const READS: usize = 256;
 
 impl Shared {
     pub(crate) fn new(
-        shard: u64,
+        (shard, epoch): (u64, u32),
         dir: PathBuf,
         options: Options,
         clock: Clock,
@@ -92,6 +93,7 @@ impl Shared {
         let (keeper, keeper_end) = mpsc::unbounded_channel();
         let shared = Shared {
             shard,
+            epoch,
             dir,
             queue: Queue::new(options.queue_bytes),
             options,

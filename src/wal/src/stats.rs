@@ -57,8 +57,10 @@ pub struct Stats {
     pub disk_reads: AtomicU64,
     /// Segments on disk now.
     pub segments: AtomicU64,
-    /// Next LSN.
+    /// Next LSN: all below are durable on this disk.
     pub next_lsn: AtomicU64,
+    /// All LSNs below are committed.
+    pub committed_lsn: AtomicU64,
 }
 
 impl Stats {

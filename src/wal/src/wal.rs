@@ -14,7 +14,8 @@ use crate::queue::Work;
 use crate::shared::{PartitionState, Shared, Status};
 use crate::stats::Stats;
 
-/// Proof that a batch or control entry is durable on this disk. Only this crate can make one.
+/// Proof that a batch or control entry is durable on this disk and committed by the shard's [`crate::Commits`]. Only this
+/// crate can make one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Durable {
     pub(crate) lsn: u64,
@@ -78,6 +79,16 @@ impl Wal {
     /// The shard's id.
     pub fn shard(&self) -> u64 {
         self.shared.shard
+    }
+
+    /// Epoch of the span that is written.
+    pub fn epoch(&self) -> u32 {
+        self.shared.epoch
+    }
+
+    /// Tells the appender that its [`crate::Commits`] has come further.
+    pub fn wake(&self) {
+        self.shared.queue.wake();
     }
 
     /// Appends a batch to a partition and waits until it is durable. Waits for room when too many bytes are in

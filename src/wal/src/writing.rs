@@ -6,7 +6,7 @@ use tidelog_format::Salt;
 use tidelog_format::block::{BLOCK, BLOCK_U64, HEADER_LEN};
 use tidelog_format::end_block::EndBlock;
 use tidelog_format::entry::{EntryKind, ROW_LEN, Row};
-use tidelog_format::frame::{Closed, FrameBuilder, Stamp};
+use tidelog_format::frame::{Closed, FrameBuilder, FrameHeader, Stamp};
 use tidelog_format::index::SealedAs;
 use tidelog_format::opening::{Opening, Predecessor};
 use tidelog_format::trailer::Digest;
@@ -52,8 +52,9 @@ pub(crate) struct Write {
 /// A frame that was handed to the disk, and who waits for it.
 pub(crate) struct Framed {
     pub(crate) pending: Vec<Pending>,
-    /// Bytes of the write that are frames.
-    pub(crate) frames_len: usize,
+    /// The opening frame before it in the same write, if a segment begins.
+    pub(crate) opened: Option<Closed>,
+    pub(crate) closed: Closed,
     pub(crate) lsn: u64,
     /// The frame's place, and its length without an opening frame, in blocks.
     pub(crate) block: u32,
@@ -62,6 +63,37 @@ pub(crate) struct Framed {
     /// The segment once it is durable.
     pub(crate) active: Active,
     pub(crate) padding: usize,
+}
+
+impl Framed {
+    /// Bytes of the write that are frames.
+    pub(crate) fn frames_len(&self) -> usize {
+        self.opened.map_or(0, |opened| opened.len) + self.closed.len
+    }
+
+    /// The frames of the write whose bytes these are: an opening frame, if there is one, and the frame.
+    pub(crate) fn made<'a>(&'a self, bytes: &'a [u8]) -> (Option<Made<'a>>, Made<'a>) {
+        let (opening, rest) = bytes.split_at(self.opened.map_or(0, |opened| opened.len));
+        let opening = self.opened.as_ref().map(|opened| Made::of(opened, opening));
+        (opening, Made::of(&self.closed, &rest[..self.closed.len]))
+    }
+}
+
+/// A frame that was just made.
+#[derive(Debug, Clone, Copy)]
+pub struct Made<'a> {
+    /// Its header.
+    pub header: &'a FrameHeader,
+    /// Chain value of the frame behind it.
+    pub next_chain: u64,
+    /// All its bytes, padding included.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Made<'a> {
+    fn of(closed: &'a Closed, bytes: &'a [u8]) -> Made<'a> {
+        Made { header: &closed.header, next_chain: closed.next_chain, bytes }
+    }
 }
 
 impl<F> Writing<F> {
@@ -99,24 +131,26 @@ impl<F> Writing<F> {
     }
 
     /// Closes the frame behind the last one (behind the opening frame in a new segment) and puts an end block
-    /// behind it.
+    /// behind it. LSNs below `committed` are.
     pub(crate) fn close_frame(
         &mut self,
         mut filled: Filling,
         from: &mut Continuation,
         append_time: i64,
+        committed: u64,
     ) -> (Write, Framed) {
         let (first_lsn, position) = (from.next_lsn, self.position);
-        let mut at = 0;
+        let (mut at, mut opened) = (0, None);
         if let Some(opening) = self.unopened.take() {
             let laid = HEADER_LEN + filled.builder.body_len();
             filled.buf.copy_within(..laid, BLOCK);
-            let stamp = self.stamp(from, first_lsn, append_time, position);
-            from.follow(&open_segment(&mut filled.buf[..BLOCK], &opening, &stamp));
-            at = BLOCK;
+            let stamp = self.stamp(from, committed, append_time, position);
+            let closed = open_segment(&mut filled.buf[..BLOCK], &opening, &stamp);
+            from.follow(&closed);
+            (at, opened) = (BLOCK, Some(closed));
         }
         let payload = filled.builder.body_len() + filled.builder.entries() * ROW_LEN;
-        let stamp = self.stamp(from, first_lsn, append_time, position + at as u64);
+        let stamp = self.stamp(from, committed, append_time, position + at as u64);
         let closed = filled.builder.close(&mut filled.buf[at..], &stamp);
         from.follow(&closed);
         from.last_append_time = append_time;
@@ -127,7 +161,8 @@ impl<F> Writing<F> {
         self.put_end_block(&mut filled.buf[frames_len..], from, false, false);
         let framed = Framed {
             pending: filled.pending,
-            frames_len,
+            opened,
+            closed,
             lsn: stamp.lsn,
             block: stamp.block_index,
             blocks: block_of(closed.len as u64),
@@ -142,7 +177,6 @@ impl<F> Writing<F> {
         Stamp {
             salt: self.salt,
             lsn: from.next_lsn,
-            // On one node all that was written before this write is committed.
             committed_lsn,
             chain: from.chain,
             append_time,

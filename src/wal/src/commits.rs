@@ -1,0 +1,62 @@
+//! Who says what is committed: may be answered to producers and shown to readers.
+//!
+//! # Durability
+//! The appender asks after every write that has returned. It publishes nothing at or above what it is told.
+
+use crate::writing::Made;
+
+/// Is told of every frame of a shard, and says how far they are committed. Lives on the shard's thread and is called
+/// between two writes, so it must not block.
+pub trait Commits: std::fmt::Debug {
+    /// Whether another frame may be made now. Once it may again, or more is committed, [`crate::Wal::wake`] tells the
+    /// appender so.
+    fn may_frame(&mut self) -> bool;
+
+    /// A frame goes to this disk now, together with the opening frame before it if a segment begins. Their bytes may be
+    /// sent elsewhere meanwhile.
+    fn framed(&mut self, opening: Option<Made<'_>>, frame: Made<'_>);
+
+    /// The write in flight has returned: everything that was framed is durable on this disk.
+    fn written(&mut self);
+
+    /// A write failed: this disk is not written any more.
+    fn failed(&mut self);
+
+    /// LSNs below are committed.
+    fn committed(&mut self) -> u64;
+}
+
+/// Where this disk alone decides: what is durable on it is committed. For shards whose quorum is somebody else's
+/// business (the metadata's), and for tests.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OwnDisk {
+    framed: u64,
+    written: u64,
+}
+
+impl OwnDisk {
+    /// LSNs below `lsn` are on the disk.
+    pub fn from(lsn: u64) -> OwnDisk {
+        OwnDisk { framed: lsn, written: lsn }
+    }
+}
+
+impl Commits for OwnDisk {
+    fn may_frame(&mut self) -> bool {
+        true
+    }
+
+    fn framed(&mut self, _: Option<Made<'_>>, frame: Made<'_>) {
+        self.framed = frame.header.lsn.saturating_add(1);
+    }
+
+    fn written(&mut self) {
+        self.written = self.framed;
+    }
+
+    fn failed(&mut self) {}
+
+    fn committed(&mut self) -> u64 {
+        self.written
+    }
+}

@@ -1,0 +1,114 @@
+//! Ends the segments that a start finds open, as recovery has judged them: what nothing proves is copied aside and cut,
+//! footers are written, files without a frame become spares.
+
+use std::path::{Path, PathBuf};
+
+use tidelog_format::block::BLOCK;
+use tidelog_format::footer::Footer;
+use tidelog_format::name;
+use tidelog_format::verdict::{Grade, Verdict};
+use tidelog_format::walk::Outcome;
+use tidelog_io::{Access, Buf, Disk, DiskFile, IoError};
+
+use crate::engine::ShardSpec;
+use crate::recovery::{Cut, Recovered, SegmentFile};
+use crate::seal::seal;
+use crate::segments::Segments;
+use crate::window::WINDOW;
+
+/// Numbers of spares that were prepared segments begin here.
+const PUT_AWAY: u64 = 1 << 62;
+/// Most bytes of a cut that are copied: the largest frame, its end block and the block it starts in.
+const CUT: u64 = 18 * 1024 * 1024;
+
+/// A file that is open, and what recovery concluded.
+pub(crate) struct ToEnd<F> {
+    pub(crate) file: SegmentFile,
+    pub(crate) path: PathBuf,
+    pub(crate) handle: F,
+    pub(crate) outcome: Outcome,
+    /// Its index; `None` in a file without a frame.
+    pub(crate) footer: Option<Footer>,
+    pub(crate) digest: [u8; 16],
+}
+
+/// Ends them in their order, so that all before a sealed one are sealed.
+pub(crate) async fn end_all<D: Disk>(
+    disk: &D,
+    spec: &ShardSpec,
+    to_end: Vec<ToEnd<D::File>>,
+    segments: &mut Segments,
+    report: &mut Recovered,
+) -> Result<(), IoError> {
+    for one in to_end {
+        let clean = matches!(one.outcome.verdict, Verdict::End(grade) if grade != Grade::Weak);
+        if !clean {
+            report.cut.push(keep_cut(disk, spec, &one).await?);
+        }
+        let ToEnd { file, path, handle, outcome, footer, digest } = one;
+        let Some(footer) = footer else {
+            drop(handle);
+            put_away(disk, spec, &file, &path).await?;
+            continue;
+        };
+        let len = seal(&handle, &footer, digest).await?;
+        tracing::info!(
+            shard = spec.shard, file = %path.display(), lsn = footer.next_lsn, verdict = ?outcome.verdict,
+            "open segment sealed"
+        );
+        segments.sealed(file.id.number, len);
+    }
+    Ok(())
+}
+
+/// A file that was prepared and never written to becomes a spare, so that numbers stay dense.
+async fn put_away<D: Disk>(
+    disk: &D,
+    spec: &ShardSpec,
+    file: &SegmentFile,
+    path: &Path,
+) -> Result<(), IoError> {
+    let spare_dir = spec.dir.join(name::SPARE);
+    disk.create_dir_all(&spare_dir).await?;
+    // One file at most is prepared in an epoch, and spares count from 1: the name is free.
+    let spare = spare_dir.join(name::spare(PUT_AWAY | u64::from(file.id.epoch)));
+    tracing::debug!(shard = spec.shard, file = %path.display(), "prepared file was never used");
+    disk.rename(path, &spare).await?;
+    disk.sync_dir(&spec.dir).await?;
+    disk.sync_dir(&spare_dir).await
+}
+
+/// Copies what is cut off to lost+found before it is cut.
+async fn keep_cut<D: Disk>(disk: &D, spec: &ShardSpec, one: &ToEnd<D::File>) -> Result<Cut, IoError> {
+    let ToEnd { file, path, handle, outcome, .. } = one;
+    let whole = outcome.verdict == Verdict::Corrupt;
+    let end = if whole { file.len } else { file.len.min(outcome.position + CUT) };
+    let dir = &spec.lost_and_found;
+    disk.create_dir_all(dir).await?;
+    let (epoch, shard) = (spec.epoch, spec.shard);
+    let kept_in = dir.join(format!("{shard}-{epoch}-{}-{}.bytes", file.id.number, outcome.position));
+    let copy = disk.create(&kept_in, Access::Bulk).await?;
+    let (mut at, mut buf) = (outcome.position, Buf::heap(WINDOW));
+    while at < end {
+        let len = usize::try_from(end - at).unwrap_or(WINDOW).min(WINDOW);
+        let len = len.div_ceil(BLOCK) * BLOCK;
+        let (read, mut back) = handle.read_at(buf, len, at).await;
+        let read = read?;
+        if read == 0 {
+            break;
+        }
+        let blocks = read.div_ceil(BLOCK) * BLOCK;
+        back[read..blocks].fill(0);
+        let (result, back) = copy.write_at(back, blocks, at - outcome.position).await;
+        result?;
+        buf = back;
+        at += read as u64;
+    }
+    copy.sync().await?;
+    disk.sync_dir(dir).await?;
+    tracing::warn!(
+        shard, lsn = outcome.expect.lsn, file = %path.display(), from = outcome.position, to = at,
+        kept_in = %kept_in.display(), verdict = ?outcome.verdict, "bytes cut off"
+    );
+    Ok(Cut { file: path.clone(), from: outcome.position, to: at, kept_in })
+}
