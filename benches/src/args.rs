@@ -8,6 +8,7 @@ use tidelog_format::opening::{MAX_SEGMENT, MIN_SEGMENT};
 use tidelog_io::BackendKind;
 use tidelog_wal::{Options, OptionsError};
 
+use crate::all::args::All;
 use crate::workload::Case;
 
 /// Load generator: measures Tidelog and, beside it, what the disk gives.
@@ -30,6 +31,8 @@ pub enum Command {
     Kafka(Kafka),
     /// How long a killed server takes until it stores again, with little and with much stored
     Restart(Restart),
+    /// All of it, beside fio and the peers that are installed: one table, JSON, and a page with plots
+    All(All),
     /// Serve as a Kafka broker that throws away what it is sent: shows how fast a client itself is
     #[command(hide = true)]
     Discard,

@@ -1,6 +1,9 @@
-//! Processor time of this process, and how busy the machine is.
+//! Processor time and memory of processes, what the machine is and how busy, and how fast it sums.
 
 use std::fs;
+use std::num::NonZero;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::BenchError;
 
@@ -43,6 +46,71 @@ pub fn load() -> Option<f64> {
     fs::read_to_string(LOADAVG).ok()?.split_ascii_whitespace().next()?.parse().ok()
 }
 
+/// Bytes of memory of another process: the line `name` of its status.
+///
+/// # Errors
+/// Without /proc, or when it has ended.
+pub fn memory_of(process: u32, name: &str) -> Result<u64, BenchError> {
+    let path = format!("/proc/{process}/status");
+    let found = fs::read_to_string(&path).map_err(BenchError::file("reading", &path))?;
+    memory_in(&found, name).ok_or(BenchError::Proc { path, found })
+}
+
+/// Lines are like `VmRSS:     1234 kB`.
+fn memory_in(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_ascii_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// The machine in words: processors, and the kernel's version.
+pub fn machine() -> String {
+    let model = fs::read_to_string("/proc/cpuinfo").ok().and_then(|found| {
+        let line = found.lines().find(|line| line.starts_with("model name"))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    });
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let (model, kernel) = (model.unwrap_or_else(|| "processor unknown".to_owned()), kernel.trim());
+    format!("{} x {model}, Linux {kernel}", processors())
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Bytes of all files below a directory.
+///
+/// # Errors
+/// A failing disk.
+pub fn bytes_in(dir: &Path) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let found = entry.metadata()?;
+        bytes += if found.is_dir() { bytes_in(&entry.path())? } else { found.len() };
+    }
+    Ok(bytes)
+}
+
+/// 10^6 bytes a second that all processors together sum with CRC-32C, 1 MiB at a time.
+pub fn checksum_mb_per_s() -> f64 {
+    const PIECE: usize = 1 << 20;
+    const TIME: Duration = Duration::from_millis(300);
+    let sum = || {
+        let (bytes, begun, mut pieces) = (vec![7; PIECE], Instant::now(), 0u32);
+        let mut sum = 0;
+        while begun.elapsed() < TIME {
+            sum ^= crc32c::crc32c(std::hint::black_box(&bytes));
+            pieces += 1;
+        }
+        std::hint::black_box(sum);
+        f64::from(pieces) * PIECE as f64 / begun.elapsed().as_secs_f64() / 1e6
+    };
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..processors()).map(|_| scope.spawn(sum)).collect();
+        running.into_iter().filter_map(|one| one.join().ok()).sum()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +120,14 @@ mod tests {
         let stat = "42 (a) b) (c) S 1 42 42 0 -1 4194304 100 0 0 0 250 150 0 0 20 0 3 0 5 6 7";
         assert_eq!(seconds_in(stat), Some(4.0));
         assert_eq!(seconds_in("42 (a) S 1 2"), None);
+    }
+
+    #[test]
+    fn memory_is_found_in_its_line_and_given_in_bytes() {
+        let status = "Name:\tx\nVmHWM:\t   2048 kB\nVmRSS:\t    12 kB\n";
+        assert_eq!(memory_in(status, "VmRSS:"), Some(12 * 1024));
+        assert_eq!(memory_in(status, "VmSwap:"), None);
+        assert!(memory_of(std::process::id(), "VmHWM:").unwrap() > 0);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tidelog_format::batch::BatchError;
 use tidelog_io::IoError;
-use tidelog_wal::{AppendError, OpenError, OptionsError};
+use tidelog_wal::{AppendError, OpenError, OptionsError, ReadError};
 
 /// Why there is no figure.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,9 @@ pub enum BenchError {
     /// An append was refused.
     #[error("an append failed: {0}")]
     Append(#[from] AppendError),
+    /// A read was refused.
+    #[error("a read failed: {0}")]
+    Read(#[from] ReadError),
     /// Latencies out of the histogram's range.
     #[error("a latency could not be counted: {0}")]
     Histogram(String),
@@ -84,6 +87,9 @@ pub enum BenchError {
     /// A client's task ended before its time.
     #[error("a client ended early")]
     ClientGone,
+    /// The inspector found something, or did not run.
+    #[error("tidelog-inspect verify did not find the directory in order: {0}")]
+    Inspector(String),
     /// The result could not be written.
     #[error("the result could not be written: {0}")]
     Output(#[source] std::io::Error),

@@ -2,7 +2,8 @@
 //!
 //! # What is compared
 //! io_uring, `O_DIRECT`, `O_DSYNC`, sequential overwriting of blocks that were written before. (With
-//! `--fdatasync=1` and a depth over 1 fio does not sync every write, so that would not be the same promise.)
+//! `--fdatasync=1` and a depth over 1 fio does not sync every write, so that would not be the same promise.) Reads are
+//! direct too, of the file that was written.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -40,19 +41,34 @@ impl Load {
     }
 }
 
+/// What fio does while it writes at a set rate: the load that a shard has beside its producers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Background {
+    /// 10^6 bytes read a second, 1 MiB at a time.
+    pub read_mb_per_s: f64,
+    /// 10^6 bytes written a second without a sync, 1 MiB at a time.
+    pub fill_mb_per_s: f64,
+}
+
+/// Percentiles at which a curve of latencies is drawn.
+pub const CURVE: [f64; 9] = [1.0, 25.0, 50.0, 75.0, 90.0, 99.0, 99.5, 99.9, 99.99];
+
 /// What a run of fio gave.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Figures {
-    /// Durable writes a second.
+    /// Writes (durable ones) or reads a second.
     pub writes_per_s: f64,
     /// 10^6 bytes a second.
     pub mb_per_s: f64,
-    /// Time of a write from submission to completion, us: median.
+    /// Time of an operation from submission to completion, us: median.
     pub p50_us: f64,
     /// 99 of 100 are faster.
     pub p99_us: f64,
     /// 999 of 1000 are faster.
     pub p999_us: f64,
+    /// The same at each percentile of [`CURVE`], us.
+    #[serde(skip)]
+    pub curve_us: [f64; CURVE.len()],
 }
 
 impl Fio {
@@ -67,7 +83,8 @@ impl Fio {
         let written = std::fs::metadata(&fio.file).is_ok_and(|found| found.len() == FILE);
         if !written {
             // Written, not only allocated: overwriting is what is measured.
-            fio.call(&["--rw=write", "--bs=1m", "--iodepth=4", "--fallocate=none", "--end_fsync=1"])?;
+            let settings = ["--bs=1m", "--iodepth=4", "--fallocate=none", "--end_fsync=1"].map(str::to_owned);
+            fio.call(&settings, &job("layout", "write", 0, FILE))?;
         }
         Ok(Some(fio))
     }
@@ -77,29 +94,57 @@ impl Fio {
         &self.version
     }
 
-    /// Runs a load for `seconds`, after `warmup` seconds that don't count.
+    /// Makes durable writes for `seconds`, after `warmup` seconds that don't count.
     ///
     /// # Errors
     /// When fio fails or answers what is not understood.
     pub fn run(&self, load: Load, seconds: u32, warmup: u32) -> Result<Figures, BenchError> {
-        let args = [
-            "--rw=write".to_owned(),
-            "--sync=dsync".to_owned(),
-            "--time_based".to_owned(),
-            "--percentile_list=50:99:99.9".to_owned(),
-            format!("--bs={}", load.block),
-            format!("--iodepth={}", load.depth),
-            format!("--runtime={seconds}"),
-            format!("--ramp_time={warmup}"),
-        ];
-        parse(&self.call(&args)?.stdout)
+        let mut job = job("beside", "write", 0, FILE);
+        job.push("--sync=dsync".to_owned());
+        parse(&self.call(&timed(load, seconds, warmup), &job)?.stdout, "write")
     }
 
-    fn call<S: AsRef<str>>(&self, args: &[S]) -> Result<Output, BenchError> {
+    /// Reads the file from its beginning for `seconds`, past the page cache.
+    ///
+    /// # Errors
+    /// As [`Fio::run`].
+    pub fn read(&self, load: Load, seconds: u32) -> Result<Figures, BenchError> {
+        parse(&self.call(&timed(load, seconds, 0), &job("beside", "read", 0, FILE))?.stdout, "read")
+    }
+
+    /// Makes `rate` durable writes a second for `seconds`, with other work of the disk beside them. That work goes to
+    /// the second half of the file, the writes to the first.
+    ///
+    /// # Errors
+    /// As [`Fio::run`].
+    pub fn paced(
+        &self,
+        load: Load,
+        rate: u32,
+        seconds: u32,
+        beside: Background,
+    ) -> Result<Figures, BenchError> {
+        let mut jobs = job("beside", "write", 0, FILE / 2);
+        jobs.extend(["--sync=dsync".to_owned(), format!("--rate_iops={rate}")]);
+        for (name, rw, mb_per_s) in
+            [("reading", "read", beside.read_mb_per_s), ("filling", "write", beside.fill_mb_per_s)]
+        {
+            // fio takes whole bytes a second, and 0 is no limit.
+            let rate = (mb_per_s * 1e6).round();
+            if rate >= 1.0 {
+                jobs.extend(job(name, rw, FILE / 2, FILE / 2));
+                jobs.extend(["--bs=1m", "--iodepth=1"].map(str::to_owned));
+                jobs.push(format!("--rate={rate:.0}"));
+            }
+        }
+        parse(&self.call(&timed(load, seconds, 0), &jobs)?.stdout, "write")
+    }
+
+    /// Runs the jobs with settings that hold for all of them.
+    fn call(&self, settings: &[String], jobs: &[String]) -> Result<Output, BenchError> {
         let mut command = Command::new("fio");
-        command.args(["--name=beside", "--ioengine=io_uring", "--direct=1", "--numjobs=1"]);
-        command.args(["--output-format=json", &format!("--size={FILE}")]);
-        command.arg(filename(&self.file)).args(args.iter().map(AsRef::as_ref));
+        command.args(["--ioengine=io_uring", "--direct=1", "--numjobs=1", "--output-format=json"]);
+        command.arg(filename(&self.file)).args(settings).args(jobs);
         let output = command.output().map_err(BenchError::file("running fio on", &self.file))?;
         if output.status.success() {
             return Ok(output);
@@ -109,6 +154,28 @@ impl Fio {
     }
 }
 
+/// A job over `bytes` of the file from `offset` on.
+fn job(name: &str, rw: &str, offset: u64, bytes: u64) -> Vec<String> {
+    vec![
+        format!("--name={name}"),
+        format!("--rw={rw}"),
+        format!("--offset={offset}"),
+        format!("--size={bytes}"),
+    ]
+}
+
+fn timed(load: Load, seconds: u32, warmup: u32) -> Vec<String> {
+    let list: Vec<String> = CURVE.iter().map(f64::to_string).collect();
+    vec![
+        "--time_based".to_owned(),
+        format!("--percentile_list={}", list.join(":")),
+        format!("--bs={}", load.block),
+        format!("--iodepth={}", load.depth),
+        format!("--runtime={seconds}"),
+        format!("--ramp_time={warmup}"),
+    ]
+}
+
 /// fio splits names at colons.
 fn filename(file: &Path) -> OsString {
     let mut arg = OsString::from("--filename=");
@@ -116,11 +183,11 @@ fn filename(file: &Path) -> OsString {
     arg
 }
 
-/// Reads fio's JSON of one job that writes.
+/// Reads the figures of the first job in fio's JSON, in the direction `write` or `read`.
 ///
 /// # Errors
 /// A failed job, a missing field, something else than JSON.
-pub fn parse(json: &[u8]) -> Result<Figures, BenchError> {
+pub fn parse(json: &[u8], direction: &str) -> Result<Figures, BenchError> {
     // fio puts its remarks before the JSON.
     let start = json.iter().position(|byte| *byte == b'{').unwrap_or(0);
     let answer: Value = serde_json::from_slice(&json[start..])
@@ -129,19 +196,24 @@ pub fn parse(json: &[u8]) -> Result<Figures, BenchError> {
     if let Some(code) = job["error"].as_i64().filter(|code| *code != 0) {
         return Err(BenchError::Fio(format!("its job failed with error {code}")));
     }
-    let number = |path: &str| {
-        let found = job.pointer(path).and_then(Value::as_f64);
+    let number = |path: String| {
+        let found = job.pointer(&path).and_then(Value::as_f64);
         found.ok_or_else(|| BenchError::Fio(format!("its answer has no number at jobs[0]{path}")))
     };
-    let micros = |percentile: &str| {
-        number(&format!("/write/clat_ns/percentile/{percentile}")).map(|nanos| nanos / 1000.0)
+    let micros = |percentile: f64| {
+        number(format!("/{direction}/clat_ns/percentile/{percentile:.6}")).map(|nanos| nanos / 1000.0)
     };
+    let mut curve_us = [0.0; CURVE.len()];
+    for (at, percentile) in curve_us.iter_mut().zip(CURVE) {
+        *at = micros(percentile)?;
+    }
     Ok(Figures {
-        writes_per_s: number("/write/iops")?,
-        mb_per_s: number("/write/bw_bytes")? / 1e6,
-        p50_us: micros("50.000000")?,
-        p99_us: micros("99.000000")?,
-        p999_us: micros("99.900000")?,
+        writes_per_s: number(format!("/{direction}/iops"))?,
+        mb_per_s: number(format!("/{direction}/bw_bytes"))? / 1e6,
+        p50_us: micros(50.0)?,
+        p99_us: micros(99.0)?,
+        p999_us: micros(99.9)?,
+        curve_us,
     })
 }
 
@@ -167,9 +239,15 @@ mod tests {
           "min" : 125083,
           "N" : 14062,
           "percentile" : {
+            "1.000000" : 130000,
+            "25.000000" : 200000,
             "50.000000" : 272384,
+            "75.000000" : 300000,
+            "90.000000" : 400000,
             "99.000000" : 8847360,
-            "99.900000" : 18743296
+            "99.500000" : 9000000,
+            "99.900000" : 18743296,
+            "99.990000" : 19000000
           }
         },
         "lat_ns" : { "min" : 134822 }
@@ -181,20 +259,21 @@ mod tests {
 
     #[test]
     fn the_figures_are_found_behind_a_remark() {
-        let figures = parse(SAMPLE.as_bytes()).unwrap();
+        let figures = parse(SAMPLE.as_bytes(), "write").unwrap();
         let expected = Figures {
             writes_per_s: 7015.469062,
             mb_per_s: 28.741493,
             p50_us: 272.384,
             p99_us: 8847.36,
             p999_us: 18743.296,
+            curve_us: [130.0, 200.0, 272.384, 300.0, 400.0, 8847.36, 9000.0, 18743.296, 19000.0],
         };
         assert_eq!(figures, expected);
     }
 
     #[test]
     fn a_failed_job_a_missing_figure_and_garbage_are_errors_that_say_so() {
-        let said = |json: &str| parse(json.as_bytes()).unwrap_err().to_string();
+        let said = |json: &str| parse(json.as_bytes(), "write").unwrap_err().to_string();
         assert_eq!(
             said(&SAMPLE.replace("\"error\" : 0", "\"error\" : 28")),
             "fio: its job failed with error 28"

@@ -11,6 +11,7 @@
 //! slow commit could have delayed.
 #![forbid(unsafe_code)]
 
+pub mod all;
 pub mod args;
 pub mod compare;
 pub mod cpu;
@@ -55,6 +56,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), BenchError> {
             served::restart::write(&reports?, restart.output, out)?;
             return tidied;
         }
+        Command::All(all) => return all::run(&all, out),
         Command::Discard => return served::discard::run(out),
     };
     common.options()?;

@@ -24,6 +24,8 @@ const LONGEST: u64 = 60_000_000_000;
 const RETAIN_EVERY: Duration = Duration::from_millis(10);
 /// Largest record that segments are filled with before a run on recycled ones.
 const PRIMING: u32 = 256 * 1024;
+/// Commits are counted for each stretch of this length, so that their rate can be drawn over time.
+pub const TICK: Duration = Duration::from_millis(100);
 /// Segments written at most before such a run.
 const PRIMING_SEGMENTS: u64 = 32;
 
@@ -72,6 +74,8 @@ pub struct Measured {
     pub records: u32,
     /// From append to acknowledgement, ns.
     pub latency: Histogram<u64>,
+    /// Commits acknowledged in each [`TICK`] since measuring began.
+    pub timeline: Vec<u64>,
     /// Writes of the shard.
     pub groups: u64,
     /// Seconds spent in those writes.
@@ -101,7 +105,9 @@ struct Run {
     pool: Pool,
     validate: bool,
     phase: Cell<Phase>,
+    begun: Cell<Instant>,
     commits: Cell<u64>,
+    timeline: RefCell<Vec<u64>>,
     latency: RefCell<Histogram<u64>>,
 }
 
@@ -122,6 +128,7 @@ pub async fn drive(wal: Wal, plan: Plan) -> Result<Measured, BenchError> {
     let measuring = async {
         tokio::time::sleep(plan.before).await;
         let begun = Moment::now(&wal)?;
+        run.begun.set(begun.at);
         run.phase.set(Phase::Measuring);
         tokio::time::sleep(plan.measured).await;
         run.phase.set(Phase::Over);
@@ -194,7 +201,9 @@ impl Run {
             pool: Pool::build(shape, plan.seed, plan.max_batch)?,
             validate: plan.validate,
             phase: Cell::new(Phase::Before),
+            begun: Cell::new(Instant::now()),
             commits: Cell::new(0),
+            timeline: RefCell::default(),
             latency: RefCell::new(latency),
         }))
     }
@@ -222,7 +231,7 @@ impl Run {
             let begun = Instant::now();
             self.wal.append(partition, batch).await?;
             if self.phase.get() == Phase::Measuring {
-                self.note(begun.elapsed());
+                self.note(begun);
             }
             turn = turn.wrapping_add(shape.producers as usize);
             partition = (partition + step) % partitions;
@@ -230,8 +239,16 @@ impl Run {
         Ok(())
     }
 
-    fn note(&self, took: Duration) {
+    fn note(&self, appended: Instant) {
+        let now = Instant::now();
         self.commits.set(self.commits.get() + 1);
+        let mut timeline = self.timeline.borrow_mut();
+        let tick = (now.saturating_duration_since(self.begun.get()).as_nanos() / TICK.as_nanos()) as usize;
+        if timeline.len() <= tick {
+            timeline.resize(tick + 1, 0);
+        }
+        timeline[tick] += 1;
+        let took = now.saturating_duration_since(appended);
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.latency.borrow_mut().saturating_record(nanos);
     }
@@ -243,6 +260,7 @@ impl Run {
             stored: self.pool.stored(),
             records: self.pool.records(),
             latency: self.latency.borrow().clone(),
+            timeline: self.timeline.borrow().clone(),
             groups: ended.groups - begun.groups,
             write_seconds: Duration::from_nanos(ended.write_nanos - begun.write_nanos).as_secs_f64(),
             cpu_seconds: ended.cpu - begun.cpu,

@@ -150,6 +150,9 @@ fn beside(compared: &Compared) -> Option<Beside> {
             p50_us: mean(|run| run.p50_us),
             p99_us: mean(|run| run.p99_us),
             p999_us: mean(|run| run.p999_us),
+            curve_us: std::array::from_fn(|at| {
+                runs.iter().map(|run| run.curve_us[at]).sum::<f64>() / runs.len() as f64
+            }),
         },
         each_writes_per_s: runs.iter().map(|run| run.writes_per_s.round()).collect(),
     })

@@ -19,6 +19,7 @@ const TOPIC: &str = "bench";
 const CLIENT: &str = "tidelog-bench";
 const PRODUCE: i16 = 0;
 const METADATA: i16 = 3;
+const FETCH: i16 = 1;
 /// Longest response that is read, bytes.
 const LONGEST: usize = 1 << 20;
 /// Milliseconds that the server may take for a commit.
@@ -72,6 +73,31 @@ fn metadata() -> BytesMut {
         put_string(body, TOPIC);
         body.put_u8(1); // create it
     })
+}
+
+/// Asks for up to `max` bytes of the topic's first partition from `offset` on, without waiting for more (version 4).
+pub(super) fn fetch(offset: i64, max: i32) -> BytesMut {
+    framed(FETCH, 4, |body| {
+        body.put_i32(-1); // a client, no replica
+        body.put_i32(0); // longest wait, ms
+        body.put_i32(1); // least bytes
+        body.put_i32(max);
+        body.put_u8(0); // isolation
+        body.put_i32(1);
+        put_string(body, TOPIC);
+        body.put_i32(1);
+        body.put_i32(0); // partition
+        body.put_i64(offset);
+        body.put_i32(max);
+    })
+}
+
+/// Error and high watermark of the partition in the response to [`fetch`].
+pub(super) fn fetched(answer: &[u8]) -> Option<(i16, i64)> {
+    let at = 4 + 4 + 4 + 2 + TOPIC.len() + 4 + 4;
+    let error = answer.get(at..)?.first_chunk().map(|bytes| i16::from_be_bytes(*bytes))?;
+    let end = answer.get(at + 2..)?.first_chunk().map(|bytes| i64::from_be_bytes(*bytes))?;
+    Some((error, end))
 }
 
 fn framed(key: i16, version: i16, body: impl FnOnce(&mut BytesMut)) -> BytesMut {
@@ -166,5 +192,14 @@ mod tests {
         answer.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 0, 0, 7]);
         assert_eq!(error_of(&answer), Some(7));
         assert_eq!(error_of(&answer[..answer.len() - 1]), None);
+    }
+
+    #[test]
+    fn the_end_of_the_partition_is_found_in_a_fetch_and_not_in_a_short_one() {
+        let mut answer = vec![0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 5];
+        answer.extend_from_slice(b"bench");
+        answer.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 2, 0]);
+        assert_eq!(fetched(&answer), Some((3, 512)));
+        assert_eq!(fetched(&answer[..answer.len() - 1]), None);
     }
 }

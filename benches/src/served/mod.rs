@@ -11,9 +11,11 @@ pub mod kafka;
 #[cfg(feature = "librdkafka")]
 pub mod librdkafka;
 pub mod process;
+pub mod put;
 pub mod redis;
 pub mod report;
 pub mod restart;
+pub mod tail;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -56,6 +58,15 @@ impl Contender {
         }
     }
 
+    /// Through which client.
+    pub fn client(self) -> &'static str {
+        match self {
+            Contender::Librdkafka | Contender::LibrdkafkaLimit => "librdkafka",
+            Contender::Redis => "pipelines of XADD",
+            Contender::Raw | Contender::RawLimit => "raw requests",
+        }
+    }
+
     /// Who shows what this one's client could reach at most.
     pub fn limit(self) -> Option<Contender> {
         match self {
@@ -80,7 +91,7 @@ pub struct Contest {
 /// # Errors
 /// The first failure.
 pub fn run(args: &Kafka, place: &Place) -> Result<Vec<Contest>, BenchError> {
-    let tidelog = args.server.clone().map_or_else(beside_us, Ok)?;
+    let tidelog = args.server.clone().map_or_else(|| beside_us("tidelog"), Ok)?;
     let mut here = vec![Contender::Raw, Contender::RawLimit];
     if cfg!(feature = "librdkafka") {
         here.extend([Contender::Librdkafka, Contender::LibrdkafkaLimit]);
@@ -135,13 +146,13 @@ fn contest(
     Ok(contest)
 }
 
-fn pool(shape: Shape, seed: u64) -> Result<Pool, BenchError> {
+pub(crate) fn pool(shape: Shape, seed: u64) -> Result<Pool, BenchError> {
     Pool::build(shape, seed, MAX_BATCH)
 }
 
-/// The server that was built together with this program.
-fn beside_us() -> Result<PathBuf, BenchError> {
+/// A program that was built together with this one.
+pub(crate) fn beside_us(name: &str) -> Result<PathBuf, BenchError> {
     let us = std::env::current_exe().map_err(BenchError::file("finding", "this program"))?;
-    let path = us.with_file_name("tidelog");
+    let path = us.with_file_name(name);
     if path.is_file() { Ok(path) } else { Err(BenchError::NoServer { path }) }
 }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::{BenchError, cpu};
 
+/// The same for HTTP and OpenTSDB; it comes first.
+const HTTP: &str = "listening on http://";
 /// What the line on a server's standard output that names its Kafka port begins with.
 pub(super) const KAFKA: &str = "listening on kafka://";
 const START: Duration = Duration::from_secs(30);
@@ -17,6 +19,7 @@ const START: Duration = Duration::from_secs(30);
 pub struct Process {
     child: Child,
     address: SocketAddr,
+    http: Option<SocketAddr>,
 }
 
 impl Process {
@@ -47,12 +50,16 @@ impl Process {
     fn kafka(mut command: Command, program: &Path) -> Result<Process, BenchError> {
         command.stdout(Stdio::piped()).stderr(Stdio::null()).stdin(Stdio::null());
         let mut child = command.spawn().map_err(BenchError::file("starting", program))?;
+        let mut http = None;
         let address = child.stdout.take().and_then(|out| {
             let mut lines = BufReader::new(out).lines().map_while(Result::ok);
-            lines.find_map(|line| line.strip_prefix(KAFKA)?.parse().ok())
+            lines.find_map(|line| {
+                http = http.or_else(|| line.strip_prefix(HTTP)?.parse().ok());
+                line.strip_prefix(KAFKA)?.parse().ok()
+            })
         });
         match address {
-            Some(address) => Ok(Process { child, address }),
+            Some(address) => Ok(Process { child, address, http }),
             None => {
                 // It is of no use; that it may be gone already is the likely reason.
                 let _ = child.kill();
@@ -78,7 +85,7 @@ impl Process {
         command.args(["--auto-aof-rewrite-percentage", "0", "--dir"]).arg(dir);
         command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
         let child = command.spawn().map_err(BenchError::file("starting", program))?;
-        let process = Process { child, address };
+        let process = Process { child, address, http: None };
         let begun = Instant::now();
         while TcpStream::connect(address).is_err() {
             if begun.elapsed() > START {
@@ -92,6 +99,27 @@ impl Process {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it takes HTTP and telnet; of a server that does not, the same as [`Process::address`].
+    pub fn http(&self) -> SocketAddr {
+        self.http.unwrap_or(self.address)
+    }
+
+    /// Bytes of memory that it holds now.
+    ///
+    /// # Errors
+    /// Without /proc, or when it has ended.
+    pub fn memory(&self) -> Result<u64, BenchError> {
+        cpu::memory_of(self.child.id(), "VmRSS:")
+    }
+
+    /// Most bytes of memory that it has held.
+    ///
+    /// # Errors
+    /// As [`Process::memory`].
+    pub fn peak_memory(&self) -> Result<u64, BenchError> {
+        cpu::memory_of(self.child.id(), "VmHWM:")
     }
 
     /// Kills it, as `kill -9` does; dropping it waits for its end.

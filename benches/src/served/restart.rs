@@ -22,7 +22,7 @@ use crate::served::{beside_us, kafka, pool};
 use crate::workload::Pool;
 
 /// Fills fast: a commit is a batch of 1,000 records.
-const FILL: Shape = Shape { producers: 4, batch: 1000, record: 256, partitions: 1 };
+pub const FILL: Shape = Shape { producers: 4, batch: 1000, record: 256, partitions: 1 };
 /// A stretch of filling, after which it is looked how much is stored.
 const STRETCH: Duration = Duration::from_secs(2);
 /// How long the load runs before the server is killed under it.
@@ -43,6 +43,10 @@ pub struct Report {
     pub first_append_least_ms: f64,
     /// The slowest.
     pub first_append_most_ms: f64,
+    /// Each, s.
+    pub first_append_s: Vec<f64>,
+    /// From the start of the process until it listens, each, s.
+    pub listening_s: Vec<f64>,
 }
 
 /// Runs all sizes asked for.
@@ -50,7 +54,7 @@ pub struct Report {
 /// # Errors
 /// The first failure.
 pub fn run(args: &Restart, place: &Place) -> Result<Vec<Report>, BenchError> {
-    let program = args.server.clone().map_or_else(beside_us, Ok)?;
+    let program = args.server.clone().map_or_else(|| beside_us("tidelog"), Ok)?;
     let sizes = args.gib.iter();
     sizes.map(|gib| restart(&program, f64::from(*gib), args, place)).collect()
 }
@@ -72,6 +76,8 @@ fn restart(program: &Path, gib: f64, args: &Restart, place: &Place) -> Result<Re
     Ok(Report {
         stored_gib: stored / f64::from(1 << 30),
         runs: first.len(),
+        first_append_s: first.iter().map(|ms| ms / 1e3).collect(),
+        listening_s: listening.iter().map(|ms| ms / 1e3).collect(),
         listening_ms: median(listening),
         first_append_least_ms: first.iter().copied().fold(f64::INFINITY, f64::min),
         first_append_most_ms: first.iter().copied().fold(0.0, f64::max),
@@ -80,7 +86,10 @@ fn restart(program: &Path, gib: f64, args: &Restart, place: &Place) -> Result<Re
 }
 
 /// Stores at least so many bytes of values; gives how many.
-fn fill(server: &Process, load: &Pool, wanted: f64) -> Result<f64, BenchError> {
+///
+/// # Errors
+/// A refused commit; a lost connection.
+pub fn fill(server: &Process, load: &Pool, wanted: f64) -> Result<f64, BenchError> {
     let plan = Plan { before: Duration::ZERO, measured: STRETCH };
     let mut stored = 0.0;
     while stored < wanted {
