@@ -2,10 +2,12 @@
 //! Bounds what requests hold in memory, each and all together. Whoever would exceed the whole is told to come again
 //! later; whoever exceeds its own share sends too much.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tidelog_proto::limits::Limits;
+use tokio::sync::Notify;
 
 /// Why bytes are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -21,9 +23,33 @@ pub(crate) enum BudgetError {
 /// The bytes that all requests may hold.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget {
-    used: Arc<AtomicU64>,
+    used: Arc<Used>,
     total: u64,
     each: u64,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    bytes: AtomicU64,
+    /// Requests that wait for others to give bytes back.
+    waiting: AtomicUsize,
+    given_back: Notify,
+}
+
+/// One more request waits, until this is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Waiting<'_> {
+    fn count(waiting: &AtomicUsize) -> Waiting<'_> {
+        waiting.fetch_add(1, Ordering::SeqCst);
+        Waiting(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// What one request holds; given back when dropped.
@@ -46,7 +72,7 @@ impl Budget {
 
     /// Bytes held now.
     pub(crate) fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
+        self.used.bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -57,19 +83,45 @@ impl Share {
         if self.held.saturating_add(bytes) > budget.each {
             return Err(BudgetError::TooLarge(budget.each));
         }
-        let before = budget.used.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) > budget.total {
-            budget.used.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(BudgetError::Overloaded);
-        }
+        let room = |used: u64| used.checked_add(bytes).filter(|used| *used <= budget.total);
+        // Taken in one step: bytes that were only tried would make others wait for something that nobody gives back.
+        let taken = budget.used.bytes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, room);
+        taken.map_err(|_| BudgetError::Overloaded)?;
         self.held += bytes;
         Ok(())
+    }
+
+    /// Takes so many bytes more, waiting for those of others where it must: they are all on their way to an end.
+    ///
+    /// # Errors
+    /// [`BudgetError::TooLarge`]: waiting would not help.
+    pub(crate) async fn take(&mut self, bytes: usize) -> Result<(), BudgetError> {
+        match self.grow(bytes) {
+            Err(BudgetError::Overloaded) => {}
+            taken => return taken,
+        }
+        let used = Arc::clone(&self.budget.used);
+        let _counted = Waiting::count(&used.waiting);
+        loop {
+            // Listening begins before it is tried again, so that nothing is given back unheard in between.
+            let mut given_back = pin!(used.given_back.notified());
+            given_back.as_mut().enable();
+            match self.grow(bytes) {
+                Err(BudgetError::Overloaded) => given_back.await,
+                taken => return taken,
+            }
+        }
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.held, Ordering::Relaxed);
+        let used = &self.budget.used;
+        used.bytes.fetch_sub(self.held, Ordering::SeqCst);
+        // Whoever begins to wait after this has seen the bytes.
+        if used.waiting.load(Ordering::SeqCst) > 0 {
+            used.given_back.notify_waiters();
+        }
     }
 }
 
@@ -89,5 +141,32 @@ mod tests {
         drop(first);
         assert_eq!(budget.used(), 40);
         assert_eq!(second.grow(20), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn who_waits_goes_on_when_bytes_come_back_and_not_before() {
+        let limits = Limits { memory_bytes: 100, memory_per_connection_bytes: 80, ..Limits::default() };
+        let budget = Budget::new(&limits);
+        let (mut first, mut second) = (budget.share(), budget.share());
+        first.grow(70).unwrap();
+        let mut waiting = pin!(second.take(40));
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        drop(first);
+        assert_eq!(waiting.await, Ok(()));
+        assert_eq!(budget.used(), 40);
+        assert_eq!(budget.share().take(81).await, Err(BudgetError::TooLarge(80)), "nobody waits for ever");
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_holds_nothing() {
+        let limits = Limits { memory_bytes: 100, memory_per_connection_bytes: 80, ..Limits::default() };
+        let budget = Budget::new(&limits);
+        let (mut first, mut second) = (budget.share(), budget.share());
+        first.grow(70).unwrap();
+        {
+            let mut waiting = pin!(second.take(40));
+            assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        }
+        assert_eq!((budget.used(), budget.used.waiting.load(Ordering::SeqCst)), (70, 0));
     }
 }

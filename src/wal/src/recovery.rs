@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
 use tidelog_format::Salt;
 use tidelog_format::block::{BLOCK, BLOCK_U64};
 use tidelog_format::footer::Footer;
@@ -24,8 +26,11 @@ use crate::engine::ShardSpec;
 use crate::error::{Hole, OpenError};
 use crate::options::Options;
 use crate::segments::{Segment, SegmentId, Segments};
-use crate::window::WindowReader;
+use crate::window::{WINDOW, WindowReader};
 use crate::writing::Continuation;
+
+/// Windows that are read at the same time behind the frames.
+const AHEAD: usize = 8;
 
 /// What recovery found and did.
 #[derive(Debug, Clone, Default)]
@@ -362,17 +367,40 @@ impl<D: Disk> Recovery<'_, D> {
                 Step::Stopped => break,
             }
         }
-        let mut position = walk.position();
-        while position < len {
-            let (bytes, _) = reader.window::<D>(handle, position, BLOCK).await?;
-            let whole = bytes.len() / BLOCK * BLOCK;
-            if whole == 0 {
-                break;
-            }
-            walk.look_behind(&bytes[..whole], u32::try_from(position / BLOCK_U64).unwrap_or(u32::MAX));
-            position += whole as u64;
-        }
         self.report.bytes_scanned += reader.bytes_read;
+        self.look_behind(handle, len, walk).await
+    }
+
+    /// Reads what stands behind the frames, several pieces at a time: in a segment that has just begun this is nearly
+    /// all of the file, and most of what a restart waits for.
+    async fn look_behind(
+        &mut self,
+        handle: &D::File,
+        mut len: u64,
+        walk: &mut Walk,
+    ) -> Result<(), OpenError> {
+        let mut next = walk.position();
+        let mut reads = FuturesOrdered::new();
+        for _ in 0..AHEAD {
+            if next < len {
+                reads.push_back(read_piece::<D>(handle, Buf::heap(WINDOW), next, len));
+                next += WINDOW as u64;
+            }
+        }
+        while let Some((position, read, buf)) = reads.next().await {
+            let read = read?;
+            self.report.bytes_scanned += read as u64;
+            let whole = read / BLOCK * BLOCK;
+            walk.look_behind(&buf[..whole], u32::try_from(position / BLOCK_U64).unwrap_or(u32::MAX));
+            if whole < WINDOW {
+                // The end, or shorter than it was when it was listed.
+                len = len.min(position + whole as u64);
+            }
+            if next < len {
+                reads.push_back(read_piece::<D>(handle, buf, next, len));
+                next += WINDOW as u64;
+            }
+        }
         Ok(())
     }
 
@@ -475,6 +503,18 @@ impl<D: Disk> Recovery<'_, D> {
         self.segments.insert(Segment { id: file.id, len: file.len, footer: known, sealed: false });
         footer
     }
+}
+
+/// Reads a window at `position` of a file of `len` bytes, or what there is of it.
+async fn read_piece<D: Disk>(
+    handle: &D::File,
+    buf: Buf,
+    position: u64,
+    len: u64,
+) -> (u64, Result<usize, IoError>, Buf) {
+    let rest = usize::try_from(len - position).unwrap_or(WINDOW).min(WINDOW);
+    let (read, buf) = handle.read_at(buf, rest.div_ceil(BLOCK) * BLOCK, position).await;
+    (position, read, buf)
 }
 
 fn sealed_as(base_lsn: u64, outcome: &Outcome) -> SealedAs {

@@ -26,7 +26,7 @@ use tokio::time::timeout;
 use super::dispatch::{self, Answer};
 use super::oversize;
 use super::rope::Rope;
-use crate::budget::{BudgetError, Share};
+use crate::budget::Share;
 use crate::node::Node;
 
 /// Answers of one connection that may wait.
@@ -36,8 +36,6 @@ const IN_FLIGHT: usize = 64;
 const HEAD: usize = 4096;
 /// With less room than this a new piece of memory is begun, bytes.
 const LEAST: usize = 512;
-/// How often a request that waits for memory looks for it.
-const MEMORY_PAUSE: Duration = Duration::from_millis(5);
 /// Bytes of a length.
 const LENGTH: usize = 4;
 
@@ -192,7 +190,7 @@ async fn next_frame(
     if len as u64 > limit {
         return Err(NoFrame::TooLong(len, why()));
     }
-    take(share, len).await?;
+    share.take(len).await.map_err(|error| error.to_string())?;
     input.advance(LENGTH);
     input.reserve(len.saturating_sub(input.len()));
     while input.len() < len {
@@ -206,16 +204,6 @@ async fn next_frame(
         }
     }
     Ok(Some(input.split_to(len)))
-}
-
-/// Takes memory for a request, waiting for that of others where it must: they are all on their way to an end.
-async fn take(share: &mut Share, len: usize) -> Result<(), String> {
-    loop {
-        match share.grow(len) {
-            Err(BudgetError::Overloaded) => tokio::time::sleep(MEMORY_PAUSE).await,
-            taken => return taken.map_err(|error| error.to_string()),
-        }
-    }
 }
 
 /// Writes answers in the order of their requests.
