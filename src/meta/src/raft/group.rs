@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use openraft::error::{CheckIsLeaderError, RaftError};
 use openraft::{
-    Config, ConfigError, LogId, Membership, Raft, RaftNetworkFactory, SnapshotMeta, SnapshotPolicy,
-    StoredMembership,
+    Config, ConfigError, LogId, Membership, Raft, SnapshotMeta, SnapshotPolicy, StoredMembership,
 };
 use tidelog_wal::{AppendError, Wal};
 use tokio::sync::watch;
 
 use super::journal::Journal;
+use super::links::{self, Carrier, Garbled, Links};
 use super::machine::{Machine, snapshot_name};
 use super::recovery::Snapshot;
 use super::{Types, Voter, voter_id};
@@ -109,11 +110,11 @@ impl Group {
     ///
     /// # Errors
     /// A shard that cannot be read, or that does not fit to how the member begins.
-    pub async fn open<N: RaftNetworkFactory<Types>>(
+    pub async fn open<C: Carrier>(
         wal: Wal,
         me: Voter,
         begin: Begin,
-        links: N,
+        carrier: C,
         settings: Settings,
     ) -> Result<Group, GroupError> {
         let config = Arc::new(settings.config().validate()?);
@@ -133,15 +134,18 @@ impl Group {
             Begin::Form | Begin::Join => {}
         }
         let machine = Machine::new(journal.clone(), found);
-        let raft = Raft::new(id, config, links, journal, machine.clone()).await;
+        let raft = Raft::new(id, config, Links(carrier), journal, machine.clone()).await;
         let raft = raft.map_err(|fatal| GroupError::Raft(fatal.to_string()))?;
         let comparing = tokio::spawn(compare_hashes(raft.clone(), machine.checkpoint()));
         Ok(Group { raft, machine, patience: settings.patience, comparing })
     }
 
-    /// openraft's handle, for whoever carries the group's messages.
-    pub fn raft(&self) -> &Raft<Types> {
-        &self.raft
+    /// What this member answers to a message that a [`Carrier`] brought from another one.
+    ///
+    /// # Errors
+    /// It is no message of the group.
+    pub async fn answer(&self, message: Bytes) -> Result<Bytes, Garbled> {
+        links::answer(&self.raft, message).await
     }
 
     /// Lets a directory follow the group: it gets everything and has no vote. Answers its number. Only on the leader.
@@ -276,6 +280,10 @@ impl MetaStore for Group {
 
 #[cfg(test)]
 impl Group {
+    pub(super) fn raft(&self) -> &Raft<Types> {
+        &self.raft
+    }
+
     pub(super) fn machine(&self) -> &Machine {
         &self.machine
     }

@@ -1,18 +1,14 @@
 //! Members in one process, over a network that can be cut.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use openraft::error::{InstallSnapshotError, RPCError, RaftError, RemoteError, Unreachable};
-use openraft::network::RPCOption;
-use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
-    VoteRequest, VoteResponse,
-};
-use openraft::{Raft, RaftNetwork, RaftNetworkFactory};
+use bytes::Bytes;
+use openraft::Raft;
 
-use super::{Begin, Group, GroupError, Settings, Types, Voter, voter_id};
+use super::{Begin, Carrier, Group, GroupError, Settings, Types, Voter, links, voter_id};
 use crate::cluster_tests::store;
 use crate::local::Metadata;
 use crate::test_wal::TestWal;
@@ -34,9 +30,9 @@ impl Net {
         self.cut_off.lock().unwrap().clear();
     }
 
-    fn reach(&self, from: u64, to: u64) -> Result<Raft<Types>, Unreachable> {
+    fn reach(&self, from: u64, to: u64) -> io::Result<Raft<Types>> {
         let cut_off = self.cut_off.lock().unwrap();
-        let nobody = Unreachable::new(&std::io::Error::other("cut off"));
+        let nobody = io::Error::other("cut off");
         if cut_off.contains(&from) || cut_off.contains(&to) {
             return Err(nobody);
         }
@@ -51,59 +47,10 @@ struct Links {
     me: u64,
 }
 
-struct Link {
-    links: Links,
-    to: u64,
-}
-
-impl RaftNetworkFactory<Types> for Links {
-    type Network = Link;
-
-    async fn new_client(&mut self, to: u64, _voter: &Voter) -> Link {
-        Link { links: self.clone(), to }
-    }
-}
-
-type Failed<E> = RPCError<u64, Voter, E>;
-
-impl Link {
-    #[expect(clippy::result_large_err, reason = "openraft's own error")]
-    fn reach<E: std::error::Error>(&self) -> Result<Raft<Types>, Failed<E>> {
-        self.links.net.reach(self.links.me, self.to).map_err(RPCError::Unreachable)
-    }
-
-    fn remote<E: std::error::Error>(&self, error: E) -> Failed<E> {
-        RPCError::RemoteError(RemoteError::new(self.to, error))
-    }
-}
-
-impl RaftNetwork<Types> for Link {
-    async fn append_entries(
-        &mut self,
-        rpc: AppendEntriesRequest<Types>,
-        _: RPCOption,
-    ) -> Result<AppendEntriesResponse<u64>, Failed<RaftError<u64>>> {
-        self.reach()?.append_entries(rpc).await.map_err(|error| self.remote(error))
-    }
-
-    async fn install_snapshot(
-        &mut self,
-        rpc: InstallSnapshotRequest<Types>,
-        _: RPCOption,
-    ) -> Result<InstallSnapshotResponse<u64>, Failed<RaftError<u64, InstallSnapshotError>>> {
-        self.reach()?.install_snapshot(rpc).await.map_err(|error| self.remote(error))
-    }
-
-    async fn vote(
-        &mut self,
-        rpc: VoteRequest<u64>,
-        _: RPCOption,
-    ) -> Result<VoteResponse<u64>, Failed<RaftError<u64>>> {
-        self.reach()?.vote(rpc).await.map_err(|error| self.remote(error))
-    }
-
-    fn backoff(&self) -> openraft::network::Backoff {
-        openraft::network::Backoff::new(std::iter::repeat(Duration::from_millis(20)))
+impl Carrier for Links {
+    async fn carry(&self, to: &Voter, message: Bytes) -> io::Result<Bytes> {
+        let raft = self.net.reach(self.me, voter_id(to.store))?;
+        links::answer(&raft, message).await.map_err(io::Error::other)
     }
 }
 

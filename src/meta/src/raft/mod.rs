@@ -29,6 +29,7 @@ mod group;
 #[cfg(test)]
 pub(crate) mod group_tests;
 mod journal;
+mod links;
 mod machine;
 mod recovery;
 mod stored;
@@ -43,6 +44,7 @@ use crate::span::StoreId;
 
 pub use greeting::{Greeting, Stranger};
 pub use group::{Begin, Group, GroupError, MAX_COMMAND, Settings};
+pub use links::{Carrier, Garbled};
 
 openraft::declare_raft_types!(
     /// The types of the metadata's group, for whoever carries its messages.
