@@ -114,7 +114,7 @@ impl Load {
         });
         let lasting = lasting.collect();
         let stop = Arc::clone(&over);
-        let reader = std::thread::spawn(move || (from, tail(address, from, &stop)));
+        let reader = std::thread::spawn(move || (from, tail(address, from, &stop, faults)));
         Load { answers, over, producers, lasting, points, reader }
     }
 
@@ -222,12 +222,15 @@ impl Sender {
 }
 
 /// Reads partition 0 from an offset on, at the tail as it grows, until the server is gone.
-fn tail(address: SocketAddr, from: usize, over: &AtomicBool) -> Vec<read::Record> {
+fn tail(address: SocketAddr, from: usize, over: &AtomicBool, faults: bool) -> Vec<read::Record> {
     let (mut http, mut seen) = (Http::new(address), Vec::new());
     while !over.load(Ordering::SeqCst) {
         match read::page(&mut http, TOPIC, 0, (from + seen.len()) as u64, 100) {
             Ok(page) => seen.extend(page),
-            Err(_) => break,
+            Err(error) => {
+                assert!(faults || error.kind() != std::io::ErrorKind::InvalidData, "{error}");
+                break;
+            }
         }
     }
     seen

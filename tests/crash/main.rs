@@ -1,5 +1,8 @@
-//! kill -9 of the real server under load, again and again, with a ledger kept outside the process. After each restart
-//! every acknowledged record must be there: unchanged, in order, once, where the answer said it is.
+//! The real server under load loses its process, its power, its disk, again and again, with a ledger kept outside. After
+//! each restart every acknowledged record must be there: unchanged, in order, once, where the answer said it is.
+//!
+//! What needs FUSE, loop devices or User-Mode Linux says that it is skipped where the machine has none, and fails
+//! instead when `TIDELOG_REQUIRE_DISKS` is set.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may be blunt")]
 #![allow(clippy::print_stdout, reason = "the test runner shows it when a test fails")]
 
@@ -10,9 +13,12 @@ mod audit;
 mod kafka;
 mod kills;
 mod load;
+mod mounted;
+mod power;
 mod recovery;
 
 use std::collections::BTreeMap;
+use std::io::Write;
 
 use audit::Audit;
 use load::{Begin, Lasting, Load};
@@ -35,6 +41,20 @@ fn create_topic(node: &Node) {
     let topic = serde_json::json!({"name": load::TOPIC, "partitions": load::PARTITIONS}).to_string();
     let answer = Http::new(node.address()).post("/v1/topics", "application/json", topic.as_bytes()).unwrap();
     assert!(answer.is_success(), "{}", answer.text());
+}
+
+/// A disk of the rig; `None` after saying that the test is skipped.
+fn rig() -> Option<fault::Rig> {
+    fault::Rig::mount()
+        .map_err(|error| skip(&format!("no disk can be mounted through FUSE here: {error}")))
+        .ok()
+}
+
+/// Says that a test does not run, past the test runner's capture; a failure when everything has to run.
+fn skip(why: &str) {
+    let required = std::env::var_os("TIDELOG_REQUIRE_DISKS").is_some_and(|required| required != "0");
+    assert!(!required, "TIDELOG_REQUIRE_DISKS is set, and {why}");
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
 /// A count from the environment.

@@ -18,6 +18,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("src/node", ALL),
     ("tools/inspect", &["format", "io"]),
     ("benches", ALL),
+    ("tests/fault", &[]),
     ("tests/model", &[]),
     ("tests/world", &["format", "replica", "meta"]),
 ];

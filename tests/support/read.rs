@@ -38,7 +38,7 @@ pub(crate) fn partition_from(address: SocketAddr, topic: &str, partition: u32, f
 }
 
 /// One answer to a read from `offset`, which waits up to `wait_ms` for a first record. An error when the server is gone
-/// or about to go.
+/// or about to go; one of the kind `InvalidData` when it cannot read what it holds.
 pub(crate) fn page(
     http: &mut Http,
     topic: &str,
@@ -49,8 +49,10 @@ pub(crate) fn page(
     let place = format!("/v1/topics/{topic}/partitions/{partition}/records");
     let path = format!("{place}?offset={offset}&max_bytes=4194304&wait_ms={wait_ms}");
     let answer = http.get(&path)?;
-    if answer.status == 503 {
-        return Err(std::io::Error::other(answer.text()));
+    match answer.status {
+        503 => return Err(std::io::Error::other(answer.text())),
+        500 => return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, answer.text())),
+        _ => {}
     }
     assert_eq!(answer.status, 200, "{path}: {}", answer.text());
     Ok(records(&answer.body))

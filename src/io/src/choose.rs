@@ -1,9 +1,12 @@
 //! Which backend works here, found by trying it.
 
-use crate::{Access, BLOCK, Disk, DiskFile, IoError, block_on_posix, block_on_uring, random};
+use crate::{Access, BLOCK, Disk, DiskFile, Fault, IoError, block_on_posix, block_on_uring, random};
 use std::fmt;
 use std::io;
 use std::path::Path;
+
+/// How the name of a trial's file begins. A process that was killed in its trial leaves one behind.
+pub const TRIAL: &str = ".tidelog-trial-";
 
 /// A backend for real disks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,8 +59,7 @@ pub fn choose(dir: &Path, wanted: Option<BackendKind>) -> Result<Chosen, IoError
 
 /// On a thread of its own, because a runtime cannot be started inside another.
 fn attempt(dir: &Path, kind: BackendKind) -> Result<(), IoError> {
-    let name =
-        random::salt().iter().fold(String::from(".tidelog-trial-"), |name, byte| format!("{name}{byte:02x}"));
+    let name = random::salt().iter().fold(String::from(TRIAL), |name, byte| format!("{name}{byte:02x}"));
     let path = dir.join(name);
     let work = || match kind {
         BackendKind::Uring => block_on_uring(async |disk| write_and_read_back(&disk, &path).await)?,
@@ -73,8 +75,11 @@ async fn write_and_read_back<D: Disk>(disk: &D, path: &Path) -> Result<(), IoErr
     let file = disk.create(path, Access::Durable).await?;
     let result = transfer(disk, &file, path).await;
     drop(file);
-    let removed = disk.remove(path).await;
-    result.and(removed)
+    match disk.remove(path).await {
+        // Another process that starts here took it for one that was left behind.
+        Err(error) if error.kind() == Fault::NotFound => result,
+        removed => result.and(removed),
+    }
 }
 
 async fn transfer<D: Disk>(disk: &D, file: &D::File, path: &Path) -> Result<(), IoError> {
@@ -93,7 +98,6 @@ async fn transfer<D: Disk>(disk: &D, file: &D::File, path: &Path) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Fault;
 
     #[test]
     fn the_choice_leaves_nothing_behind_and_gives_a_reason_when_it_falls_back() {

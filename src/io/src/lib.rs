@@ -43,7 +43,7 @@ pub mod sim;
 pub mod uring;
 
 pub use buf::Buf;
-pub use choose::{BackendKind, Chosen, choose};
+pub use choose::{BackendKind, Chosen, TRIAL, choose};
 pub use disk::{Access, BLOCK, DirEntry, Disk, DiskFile, MAX_TRANSFER, Outcome};
 pub use error::{Fault, IoError};
 pub use posix::block_on_posix;

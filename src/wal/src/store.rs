@@ -8,7 +8,7 @@ use tidelog_format::superblock::{SUPERBLOCK_LEN, Superblock, SuperblockError};
 use tidelog_io::clock::Clock;
 use tidelog_io::lock::DirLock;
 use tidelog_io::random::Entropy;
-use tidelog_io::{Access, Buf, Disk, DiskFile, Fault, IoError};
+use tidelog_io::{Access, Buf, Disk, DiskFile, Fault, IoError, TRIAL};
 
 use crate::error::StoreError;
 
@@ -34,6 +34,7 @@ impl Store {
     ) -> Result<Store, StoreError> {
         disk.create_dir_all(dir).await?;
         let lock = DirLock::acquire(&dir.join(name::LOCK))?;
+        sweep_trials(disk, dir).await?;
         let path = dir.join(name::SUPERBLOCK);
         let file = match disk.open(&path, Access::Durable).await {
             Ok(file) => file,
@@ -127,6 +128,18 @@ impl Store {
         shards.sort_unstable();
         Ok(shards)
     }
+}
+
+/// Removes what a process left that was killed while it tried its disk: it stands where nothing else does at a first start.
+async fn sweep_trials<D: Disk>(disk: &D, dir: &Path) -> Result<(), IoError> {
+    for entry in disk.list(dir).await?.iter().filter(|entry| entry.name.starts_with(TRIAL)) {
+        match disk.remove(&dir.join(&entry.name)).await {
+            // Its process lives, and removed it.
+            Err(error) if error.kind() == Fault::NotFound => {}
+            removed => removed?,
+        }
+    }
+    Ok(())
 }
 
 async fn refuse_foreign<D: Disk>(disk: &D, dir: &Path) -> Result<(), StoreError> {

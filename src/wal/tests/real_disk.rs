@@ -79,3 +79,15 @@ fn a_directory_with_other_files_is_refused_and_left_alone() {
     .unwrap();
     assert_eq!(std::fs::read(dir.path().join("thesis.txt")).unwrap(), b"years of work");
 }
+
+#[test]
+fn a_first_start_that_was_killed_while_it_tried_its_disk_is_followed_by_another_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let left = dir.path().join(format!("{}00ff", tidelog_io::TRIAL));
+    std::fs::write(&left, "a trial's block").unwrap();
+    block_on_posix(async |disk| {
+        Store::open(&disk, dir.path(), &Entropy::system(), &Clock::system()).await.unwrap();
+    })
+    .unwrap();
+    assert!(!left.exists(), "what a killed process left is swept away");
+}
