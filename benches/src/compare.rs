@@ -9,6 +9,9 @@ use crate::producers::{self, Measured, Plan};
 use crate::shard::{Setting, with_shard};
 use crate::workload::{Case, Pool};
 
+/// Between two rounds of retention with many partitions.
+const RARELY: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// A load with its runs.
 #[derive(Debug)]
 pub struct Compared {
@@ -54,6 +57,8 @@ pub fn alternate(
         measured: common.measured(),
         validate: common.validate,
         recycle: !common.first_fill,
+        // A round looks at every partition and trims each: with many of them it has to be as rare as in a server.
+        retain_every: if case.shape.partitions > 1 { RARELY } else { producers::RETAIN_EVERY },
         seed: common.seed,
         max_batch: setting.options.max_batch(),
     };

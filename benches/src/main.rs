@@ -6,6 +6,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// The same as the server's, so that embedded figures are made with what a server has.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = tidelog_bench::args::Cli::parse();
     match tidelog_bench::run(cli, &mut std::io::stdout().lock()) {

@@ -20,8 +20,8 @@ use crate::{BenchError, cpu};
 
 /// Longest latency that is told apart, ns.
 const LONGEST: u64 = 60_000_000_000;
-/// Between two rounds of retention while segments are recycled.
-const RETAIN_EVERY: Duration = Duration::from_millis(10);
+/// Between two rounds of retention while segments are recycled, and between two looks at how far that is.
+pub const RETAIN_EVERY: Duration = Duration::from_millis(10);
 /// Largest record that segments are filled with before a run on recycled ones.
 const PRIMING: u32 = 256 * 1024;
 /// Commits are counted for each stretch of this length, so that their rate can be drawn over time.
@@ -42,6 +42,8 @@ pub struct Plan {
     pub validate: bool,
     /// Whether segments are recycled.
     pub recycle: bool,
+    /// Time between two rounds of retention while they are.
+    pub retain_every: Duration,
     /// Seed of the records' bytes.
     pub seed: u64,
     /// Longest batch that the shard takes, bytes.
@@ -119,7 +121,7 @@ pub async fn drive(wal: Wal, plan: Plan) -> Result<Measured, BenchError> {
     for partition in 0..u64::from(plan.shape.partitions) {
         wal.control(Control::CreatePartition { partition, name: format!("bench/{partition}") }).await?;
     }
-    let retaining = plan.recycle.then(|| tokio::task::spawn_local(retain(wal.clone())));
+    let retaining = plan.recycle.then(|| tokio::task::spawn_local(retain(wal.clone(), plan.retain_every)));
     if plan.recycle {
         prime(&wal, &plan).await?;
     }
@@ -156,10 +158,10 @@ async fn first_end(producers: &mut JoinSet<Result<(), BenchError>>) -> BenchErro
 }
 
 /// Releases whatever is sealed, again and again.
-async fn retain(wal: Wal) {
+async fn retain(wal: Wal, every: Duration) {
     let nothing = |_| Some(Retention { max_bytes: Some(0), max_age: None });
     loop {
-        tokio::time::sleep(RETAIN_EVERY).await;
+        tokio::time::sleep(every).await;
         // A closing shard needs no retention; a failing one fails the producers too.
         if wal.retain(&nothing).await.is_err() {
             return;
@@ -188,7 +190,7 @@ async fn prime(wal: &Wal, plan: &Plan) -> Result<(), BenchError> {
         done.map_err(|_| BenchError::RingGone)??;
     }
     // What is sealed now becomes spare.
-    tokio::time::sleep(10 * RETAIN_EVERY).await;
+    tokio::time::sleep(2 * plan.retain_every.max(5 * RETAIN_EVERY)).await;
     Ok(())
 }
 

@@ -30,6 +30,9 @@ use crate::stats::Stats;
 use crate::wal::Durable;
 use crate::writing::{Continuation, Framed, Write, Writing};
 
+/// So many are kept: one frame fills while another is written and a third is published.
+const EMPTIED: usize = 3;
+
 pub(crate) struct Appender<D: Disk> {
     disk: D,
     shared: Arc<Shared>,
@@ -42,6 +45,8 @@ pub(crate) struct Appender<D: Disk> {
     from: Continuation,
     filling: Filling,
     free: Vec<Buf>,
+    /// What held the answers of frames that are published, empty.
+    emptied: Vec<Vec<Pending>>,
     held: Option<Item>,
     /// Salt of the span's first segment, then what each segment announced for the next one.
     next_salt: Option<Salt>,
@@ -84,6 +89,7 @@ impl<D: Disk> Appender<D> {
         Appender {
             filling: first_filling(disk.buffer(capacity), start.as_ref()),
             free: vec![disk.buffer(capacity), disk.buffer(capacity)],
+            emptied: Vec::new(),
             mark: Some(disk.buffer(BLOCK)),
             disk,
             shared,
@@ -304,11 +310,12 @@ impl<D: Disk> Appender<D> {
         let append_time = self.shared.clock.now_ms().max(self.from.last_append_time);
         let writing = self.writing.as_mut()?;
         let capacity = self.shared.options.gather_bytes + BESIDE;
-        let empty = Filling::new(self.free.pop().unwrap_or_else(|| Buf::heap(capacity)));
-        let filled = std::mem::replace(&mut self.filling, empty);
+        let buf = self.free.pop().unwrap_or_else(|| Buf::heap(capacity));
+        let next = (buf, self.emptied.pop().unwrap_or_default());
         self.start = None;
         let committed = self.commits.committed();
-        let (write, framed) = writing.close_frame(filled, &mut self.from, append_time, committed);
+        let (write, framed) =
+            writing.close_frame(&mut self.filling, next, &mut self.from, append_time, committed);
         let (opening, frame) = framed.made(&write.buf);
         self.commits.framed(opening, frame);
         self.offsets.framed(framed.lsn, framed.blocks);
@@ -340,12 +347,12 @@ impl<D: Disk> Appender<D> {
     fn show(&mut self, framed: Framed) {
         self.note(&framed);
         let frames_len = framed.frames_len();
-        let Framed { pending, lsn, append_time, active, padding, .. } = framed;
+        let Framed { mut pending, lsn, append_time, active, padding, .. } = framed;
         let stats = &self.shared.stats;
         Stats::add(&stats.frame_bytes, frames_len as u64);
         Stats::add(&stats.padding_bytes, padding as u64);
         stats.committed_lsn.store(lsn + 1, Ordering::Relaxed);
-        for pending in pending {
+        for pending in pending.drain(..) {
             if pending.kind == EntryKind::Batch {
                 Stats::add(&stats.batches, 1);
                 Stats::add(&stats.records, u64::from(pending.row.count));
@@ -356,6 +363,9 @@ impl<D: Disk> Appender<D> {
             let durable = Durable { lsn, base_offset, append_time: Some(append_time), duplicate: false };
             // A producer that is gone needs no answer.
             let _ = pending.reply.send(Ok(durable));
+        }
+        if self.emptied.len() < EMPTIED {
+            self.emptied.push(pending);
         }
         self.offsets.published(lsn, &self.shared.queue);
         let half = self.shared.options.segment_bytes / 2;

@@ -18,8 +18,10 @@ use crate::segments::SegmentId;
 use crate::shared::Shared;
 use crate::stats::Stats;
 
-/// First read of a window, bytes; it doubles up to [`WINDOW`].
+/// Least first read of a window, bytes; it doubles up to [`WINDOW`].
 const FIRST_WINDOW: usize = 64 * 1024;
+/// Largest first read, for a reader that wants that much.
+const LARGEST_FIRST: usize = 2 * 1024 * 1024;
 const WINDOW: usize = 1024 * 1024;
 /// Files kept open for reading.
 const OPEN_FILES: usize = 64;
@@ -91,6 +93,12 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
+    /// For a reader that wants about so many bytes: they come in one read, with what stands around them.
+    pub(crate) fn wanting(self, bytes: usize) -> Frames {
+        let around = bytes.saturating_add(bytes / 8 + FIRST_WINDOW).min(LARGEST_FIRST);
+        Frames { next_window: round_up(around.max(FIRST_WINDOW)), ..self }
+    }
+
     /// Starts at the frame in `block`.
     pub(crate) fn new(
         shared: &Arc<Shared>,
@@ -158,7 +166,7 @@ impl Frames {
             return Err(self.corrupt(Damage::Truncated { needed: needed as u64 }));
         }
         let len = self.next_window.max(needed).min(rest);
-        self.next_window = (self.next_window * 2).min(WINDOW);
+        self.next_window = (self.next_window * 2).min(WINDOW.max(self.next_window));
         let (window, filled) = read_bytes(&self.shared, self.id, position, len).await?;
         if filled < needed {
             return Err(self.corrupt(Damage::Truncated { needed: needed as u64 }));

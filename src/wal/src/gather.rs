@@ -56,6 +56,13 @@ impl Filling {
         Filling { buf, builder: FrameBuilder::default(), pending: Vec::new(), limit }
     }
 
+    /// Gives what the frame was laid into and who waits for it, and goes on with other ones, both empty. The builder was
+    /// made ready when the frame was closed; like them it keeps its memory.
+    pub(crate) fn turn(&mut self, buf: Buf, pending: Vec<Pending>) -> (Buf, Vec<Pending>) {
+        self.limit = buf.capacity() - BESIDE;
+        (std::mem::replace(&mut self.buf, buf), std::mem::replace(&mut self.pending, pending))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }

@@ -9,8 +9,8 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use crate::error::AppendError;
 use crate::wal::Durable;
 
-/// Most entries that may wait.
-const ENTRIES: usize = 65_536;
+/// Most entries that may wait. Each has its place in memory from the beginning, in every shard.
+const ENTRIES: usize = 8192;
 
 /// Where the answer goes.
 pub(crate) type Reply = oneshot::Sender<Result<Durable, AppendError>>;

@@ -147,7 +147,8 @@ impl Wal {
         place: &Place,
     ) -> Result<Vec<Bytes>, ReadError> {
         let mut frames =
-            Frames::new(&self.shared, place.id, Some(place.salt), place.position.block, place.until);
+            Frames::new(&self.shared, place.id, Some(place.salt), place.position.block, place.until)
+                .wanting(max_bytes);
         let (mut out, mut bytes, mut full, mut next) = (Vec::new(), 0, false, offset);
         while !full && next < place.next_offset {
             let more = frames.next(|frame| {

@@ -131,10 +131,11 @@ impl<F> Writing<F> {
     }
 
     /// Closes the frame behind the last one (behind the opening frame in a new segment) and puts an end block
-    /// behind it. LSNs below `committed` are.
+    /// behind it. LSNs below `committed` are. `next` is what the next frame fills.
     pub(crate) fn close_frame(
         &mut self,
-        mut filled: Filling,
+        filled: &mut Filling,
+        next: (Buf, Vec<Pending>),
         from: &mut Continuation,
         append_time: i64,
         committed: u64,
@@ -159,8 +160,9 @@ impl<F> Writing<F> {
         self.first_lsn_of_last_write = first_lsn;
         self.synced = false;
         self.put_end_block(&mut filled.buf[frames_len..], from, false, false);
+        let (buf, pending) = filled.turn(next.0, next.1);
         let framed = Framed {
-            pending: filled.pending,
+            pending,
             opened,
             closed,
             lsn: stamp.lsn,
@@ -170,7 +172,7 @@ impl<F> Writing<F> {
             active: Active { id: self.id, salt: self.salt, end: self.position },
             padding: closed.len - payload,
         };
-        (Write { buf: filled.buf, len: frames_len + BLOCK, position }, framed)
+        (Write { buf, len: frames_len + BLOCK, position }, framed)
     }
 
     fn stamp(&self, from: &Continuation, committed_lsn: u64, append_time: i64, position: u64) -> Stamp {
