@@ -63,8 +63,14 @@ impl EndBlock {
         if !le::is_zero(&block[block::HEADER_LEN..BLOCK]) {
             return Err(Damage::Range { field: "end block padding" });
         }
+        Ok(EndBlock::of_header(block, salt))
+    }
+
+    /// What the header says, whatever stands behind it: a torn end block is no end, and shows all the same that its
+    /// write was begun.
+    pub(crate) fn of_header(block: &[u8], salt: Salt) -> EndBlock {
         let flags = le::u32_at(block, 72);
-        Ok(EndBlock {
+        EndBlock {
             salt,
             next_lsn: le::u64_at(block, 32),
             first_lsn: le::u64_at(block, 40),
@@ -73,7 +79,7 @@ impl EndBlock {
             block_index: le::u32_at(block, 68),
             synced: flags & SYNCED != 0,
             clean: flags & CLEAN != 0,
-        })
+        }
     }
 }
 

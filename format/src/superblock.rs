@@ -85,6 +85,17 @@ impl Superblock {
         }
     }
 
+    /// Whether both copies are intact. If not, the one that is lost may have been the newer one.
+    pub fn is_whole(file: &[u8]) -> bool {
+        let intact = |index: usize| {
+            let bytes = file.get(index * BLOCK..(index + 1) * BLOCK);
+            bytes.is_some_and(|bytes| {
+                matches!(Superblock::decode_copy(bytes, u32::from(index == 1)), Ok(Ok(_)))
+            })
+        };
+        intact(0) && intact(1)
+    }
+
     fn decode_copy(bytes: &[u8], copy: u32) -> Result<Result<Superblock, Damage>, Unsupported> {
         let prelude = match block::first_look(bytes) {
             FirstLook::Header(prelude) if prelude.kind == Kind::Superblock => prelude,

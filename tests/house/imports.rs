@@ -19,6 +19,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("tools/inspect", &["format", "io"]),
     ("benches", ALL),
     ("tests/fault", &[]),
+    ("tests/damage", &["format", "io", "wal", "inspect"]),
     ("tests/model", &[]),
     ("tests/world", &["format", "replica", "meta"]),
 ];

@@ -60,6 +60,15 @@ pub enum MetaError {
         /// Where.
         lsn: u64,
     },
+    /// The first segments are gone.
+    #[error(
+        "the metadata begins with LSN {lsn}: the files before it are missing; restore them from a copy, nothing is \
+         served on a part of the metadata"
+    )]
+    Beheaded {
+        /// The first one there.
+        lsn: u64,
+    },
     /// A failing disk or damage.
     #[error("the metadata cannot be read: {0}")]
     Read(#[from] ReadError),
@@ -100,7 +109,16 @@ impl Metadata {
             return Err(MetaError::Hole(hole));
         }
         let mut replay = Replay::default();
-        wal.scan_controls(|lsn, kind, row, body| replay.entry(lsn, kind, row, body)).await?;
+        let mut first = None;
+        wal.scan_controls(|lsn, kind, row, body| {
+            first.get_or_insert(lsn);
+            replay.entry(lsn, kind, row, body);
+        })
+        .await?;
+        // A lone node gives nothing of its metadata back: every shard begins with LSN 1.
+        if let Some(lsn) = first.filter(|lsn| *lsn != 1) {
+            return Err(MetaError::Beheaded { lsn });
+        }
         let Replay { state, command_bytes, snapshot_bytes, .. } = replay.finish()?;
         let journalled = Mutex::new(Journalled { command_bytes, snapshot_bytes });
         let version = watch::Sender::new(state.version);

@@ -80,7 +80,9 @@ impl From<ReadError> for Failure {
         let code = match &error {
             ReadError::UnknownPartition(_) => ErrorCode::UnknownPartition,
             ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-            ReadError::Corrupt { .. } | ReadError::Missing { .. } => ErrorCode::CorruptStorage,
+            ReadError::Corrupt { .. } | ReadError::Missing { .. } | ReadError::Misplaced { .. } => {
+                ErrorCode::CorruptStorage
+            }
             ReadError::Closed => ErrorCode::ShuttingDown,
             ReadError::Unsupported { .. } | ReadError::Io(_) => ErrorCode::Internal,
         };

@@ -53,7 +53,12 @@ impl StartError {
                 tidelog_format::superblock::SuperblockError::Unsupported(_) => 1,
             },
             StartError::Ring(RingError::Open { source, .. }) if matches!(**source, OpenError::Read(_)) => 5,
-            StartError::Meta(MetaError::Hole(_) | MetaError::Read(_) | MetaError::Replay { .. }) => 5,
+            StartError::Meta(
+                MetaError::Hole(_)
+                | MetaError::Read(_)
+                | MetaError::Replay { .. }
+                | MetaError::Beheaded { .. },
+            ) => 5,
             StartError::MissingShard { .. } | StartError::MissingMetadata { .. } => 5,
             _ => 1,
         }

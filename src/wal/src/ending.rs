@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tidelog_format::block::BLOCK;
+use tidelog_format::block::{BLOCK, BLOCK_U64};
 use tidelog_format::footer::Footer;
 use tidelog_format::name;
 use tidelog_format::verdict::{Grade, Verdict};
@@ -41,7 +41,9 @@ pub(crate) async fn end_all<D: Disk>(
     report: &mut Recovered,
 ) -> Result<(), IoError> {
     for one in to_end {
-        let clean = matches!(one.outcome.verdict, Verdict::End(grade) if grade != Grade::Weak);
+        // Files grow by whole blocks: one that ends within a block was cut from outside.
+        let whole = one.file.len.is_multiple_of(BLOCK_U64);
+        let clean = whole && matches!(one.outcome.verdict, Verdict::End(grade) if grade != Grade::Weak);
         if !clean {
             report.cut.push(keep_cut(disk, spec, &one).await?);
         }

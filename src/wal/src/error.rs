@@ -118,6 +118,14 @@ pub enum ReadError {
         /// Behind the last missing one.
         to: u64,
     },
+    /// A file is not the one that its name says, or does not follow the one before it. It is left as it is.
+    #[error("{file}: {what}; inspect it with tidelog-inspect, and put the right file there", file = file.display())]
+    Misplaced {
+        /// The segment's file.
+        file: PathBuf,
+        /// What it is instead.
+        what: String,
+    },
     /// Written by a newer version.
     #[error("{file}: {source}", file = file.display())]
     Unsupported {

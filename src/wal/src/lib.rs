@@ -37,6 +37,7 @@ mod engine;
 mod error;
 mod frames;
 mod gather;
+mod identity;
 mod keeper;
 mod options;
 mod queue;

@@ -14,6 +14,7 @@ use tidelog_format::trailer::Trailer;
 
 use crate::error::ReadError;
 use crate::frames::{Frames, read_bytes};
+use crate::identity;
 use crate::segments::{Segment, SegmentId};
 use crate::stats::Stats;
 use crate::wal::Wal;
@@ -181,6 +182,7 @@ impl Wal {
         if let Some(footer) = segment.footer.clone() {
             return Ok((segment, footer));
         }
+        identity::check_sealed(&self.shared, &segment).await?;
         let footer = match self.load_footer(&segment).await? {
             Some(footer) => footer,
             None => {
@@ -332,9 +334,15 @@ impl Wal {
         &self,
         mut each: impl FnMut(u64, EntryKind, &Row, &[u8]),
     ) -> Result<(), ReadError> {
-        let mut places = Vec::new();
+        let (mut places, mut next_lsn) = (Vec::new(), None);
         for number in self.segment_numbers() {
             let (segment, footer) = self.footer(number).await?;
+            if let Some(expected) = next_lsn.filter(|expected| *expected != footer.base_lsn) {
+                let what =
+                    format!("begins with LSN {}, the file before ends before {expected}", footer.base_lsn);
+                return Err(ReadError::Misplaced { file: segment.id.path(&self.shared.dir), what });
+            }
+            next_lsn = Some(footer.next_lsn);
             places.push((segment.id, footer.salt, frames_end(&footer)));
         }
         if let Some(active) = self.shared.state().active {

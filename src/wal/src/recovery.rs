@@ -14,7 +14,7 @@ use tidelog_format::block::{BLOCK, BLOCK_U64};
 use tidelog_format::footer::Footer;
 use tidelog_format::index::{SealedAs, SegmentIndex};
 use tidelog_format::name;
-use tidelog_format::opening::Predecessor;
+use tidelog_format::opening::{Opening, Predecessor};
 use tidelog_format::scan::Expect;
 use tidelog_format::trailer::Trailer;
 use tidelog_format::verdict::{Grade, Verdict};
@@ -24,6 +24,7 @@ use tidelog_io::{Access, Buf, Disk, DiskFile, IoError};
 use crate::ending::ToEnd;
 use crate::engine::ShardSpec;
 use crate::error::{Hole, OpenError};
+use crate::identity;
 use crate::options::Options;
 use crate::segments::{Segment, SegmentId, Segments};
 use crate::window::{WINDOW, WindowReader};
@@ -223,12 +224,8 @@ async fn list<D: Disk>(disk: &D, spec: &ShardSpec) -> Result<Vec<SegmentFile>, O
         }
     }
     files.sort_by_key(|file| file.id);
-    if let Some(newer) = files.iter().find(|file| file.id.epoch >= spec.epoch) {
-        return Err(OpenError::Foreign {
-            file: newer.id.path(&spec.dir),
-            what: "place (its epoch is newer than the node's)",
-        });
-    }
+    let ids: Vec<_> = files.iter().map(|file| file.id).collect();
+    identity::check_names(&ids, spec)?;
     Ok(files)
 }
 
@@ -239,6 +236,8 @@ impl<D: Disk> Recovery<'_, D> {
         while first_open > 0 {
             let file = &files[first_open - 1];
             if let Some((trailer, footer)) = self.read_seal(file).await? {
+                let opening = self.read_opening(file).await?;
+                self.check_identity(opening.as_ref(), file)?;
                 self.take_newest(file, &trailer, footer);
                 break;
             }
@@ -302,7 +301,12 @@ impl<D: Disk> Recovery<'_, D> {
             // Where the files before end otherwise, they were seen so, and the loss accepted, before this one was begun.
             (self.from.next_lsn, self.from.chain) = (base.lsn, base.chain);
         }
-        let missing = self.last_number.is_some_and(|last| last + 1 != file.id.number);
+        let missing = match self.last_number {
+            Some(last) => last + 1 != file.id.number,
+            // The newest sealed segment is never given back: without one a shard begins with its first segment, or
+            // where a span begins that is here without those before.
+            None => file.id.number != 1 && self.base.is_none_or(|base| file.id.epoch < base.epoch),
+        };
         if missing && !self.options.accept_loss {
             self.stop_at_gap(file);
             return Ok(());
@@ -317,7 +321,7 @@ impl<D: Disk> Recovery<'_, D> {
             ..Expect::default()
         });
         self.walk(&handle, file.len, &mut walk).await?;
-        self.check_identity(&walk, file)?;
+        self.check_identity(walk.opening(), file)?;
         let base_lsn = walk.base_lsn().unwrap_or(self.from.next_lsn);
         let (digest, last_time) = (walk.digest(), walk.last_append_time());
         let opened = walk.opening().is_some();
@@ -404,19 +408,14 @@ impl<D: Disk> Recovery<'_, D> {
         Ok(())
     }
 
-    fn check_identity(&self, walk: &Walk, file: &SegmentFile) -> Result<(), OpenError> {
-        let Some(opening) = walk.opening() else { return Ok(()) };
-        let foreign = |what| Err(OpenError::Foreign { file: file.id.path(&self.spec.dir), what });
-        if opening.cluster != self.spec.cluster {
-            return foreign("cluster");
-        }
-        if opening.shard != self.spec.shard {
-            return foreign("shard");
-        }
-        if opening.number != file.id.number {
-            return foreign("place");
-        }
-        Ok(())
+    fn check_identity(&self, opening: Option<&Opening>, file: &SegmentFile) -> Result<(), OpenError> {
+        opening.map_or(Ok(()), |opening| identity::check(opening, file.id, self.spec))
+    }
+
+    async fn read_opening(&self, file: &SegmentFile) -> Result<Option<Opening>, IoError> {
+        let handle = self.disk.open(&file.id.path(&self.spec.dir), Access::Read).await?;
+        let (read, buf) = handle.read_at(Buf::heap(BLOCK), BLOCK, 0).await;
+        Ok(identity::opening(&buf[..read?.min(BLOCK)], file.id))
     }
 
     /// Where the successor's opening says that this segment ends: the LSN behind its last frame.
@@ -425,12 +424,8 @@ impl<D: Disk> Recovery<'_, D> {
         successor: &SegmentFile,
         file: &SegmentFile,
     ) -> Result<Option<u64>, IoError> {
-        let handle = self.disk.open(&successor.id.path(&self.spec.dir), Access::Read).await?;
-        let (read, buf) = handle.read_at(Buf::heap(BLOCK), BLOCK, 0).await;
-        let bytes = &buf[..read?.min(BLOCK)];
-        let mut walk = Walk::new(Expect { epoch: Some(successor.id.epoch), ..Expect::default() });
-        walk.step(bytes, true);
-        let said = walk.opening().filter(|opening| opening.number == successor.id.number);
+        let opening = self.read_opening(successor).await?;
+        let said = opening.filter(|opening| opening.number == successor.id.number);
         let before = said.and_then(|opening| opening.predecessor);
         Ok(before.filter(|before| before.number == file.id.number).map(|before| before.last_lsn + 1))
     }

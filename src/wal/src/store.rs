@@ -46,7 +46,12 @@ impl Store {
         };
         let found = read(&file, &path).await?;
         let (mut superblock, is_new) = match found {
-            Some(superblock) => (superblock, false),
+            Some((superblock, true)) => (superblock, false),
+            // The copy that is lost may have held the next incarnation, whose epoch is in use then.
+            Some((superblock, false)) => {
+                tracing::warn!(file = %path.display(), "one copy of the superblock is damaged: written anew");
+                (Superblock { incarnation: superblock.incarnation + 1, ..superblock }, false)
+            }
             None => {
                 // The file was made and nothing was written: there is nothing else in the directory yet.
                 refuse_foreign(disk, dir).await?;
@@ -159,15 +164,15 @@ fn fresh(entropy: &Entropy, clock: &Clock) -> Superblock {
     }
 }
 
-/// The superblock; `None` in a file that was never written.
-async fn read<F: DiskFile>(file: &F, path: &Path) -> Result<Option<Superblock>, StoreError> {
+/// The superblock, and whether both of its copies are intact; `None` in a file that was never written.
+async fn read<F: DiskFile>(file: &F, path: &Path) -> Result<Option<(Superblock, bool)>, StoreError> {
     let (read, buf) = file.read_at(Buf::heap(SUPERBLOCK_LEN), SUPERBLOCK_LEN, 0).await;
     let bytes = &buf[..read?];
     if bytes.iter().all(|byte| *byte == 0) {
         return Ok(None);
     }
     match Superblock::decode(bytes) {
-        Ok(superblock) => Ok(Some(superblock)),
+        Ok(superblock) => Ok(Some((superblock, Superblock::is_whole(bytes)))),
         Err(source @ (SuperblockError::Damaged { .. } | SuperblockError::Unsupported(_))) => {
             Err(StoreError::Superblock { file: path.to_owned(), source })
         }

@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use regex::bytes::{Regex, RegexBuilder};
@@ -244,6 +244,14 @@ pub(crate) struct RepairArgs {
     /// How to print.
     #[arg(long, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
+}
+
+impl RepairArgs {
+    /// A repair as it is without options.
+    pub(crate) fn new(source: &Path, target: &Path) -> RepairArgs {
+        let (source, target) = (source.to_owned(), target.to_owned());
+        RepairArgs { source, target, dry_run: false, output: Output::Table }
+    }
 }
 
 #[derive(Debug, Args)]

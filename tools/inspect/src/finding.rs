@@ -7,7 +7,7 @@ use serde::Serialize;
 /// How bad it is; decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Severity {
+pub enum Severity {
     /// Something that was written is damaged or gone.
     Corrupt,
     /// Could not be read at all.
@@ -54,7 +54,7 @@ pub(crate) enum Subject {
 
 /// One thing worth telling.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Finding {
+pub struct Finding {
     pub(crate) severity: Severity,
     pub(crate) subject: Subject,
     /// Path, escaped.
@@ -93,8 +93,13 @@ impl Finding {
         self
     }
 
+    /// How bad it is.
+    pub fn severity(&self) -> Severity {
+        self.severity
+    }
+
     /// Whether people are told of it where it is not what they asked for.
-    pub(crate) fn is_loud(&self) -> bool {
+    pub fn is_loud(&self) -> bool {
         self.severity != Severity::Note
     }
 

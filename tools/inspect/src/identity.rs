@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::Serialize;
-use tidelog_format::block::{BLOCK_U64, Damage};
+use tidelog_format::block::{BLOCK_U64, Damage, HEADER_LEN};
 use tidelog_format::superblock::{SUPERBLOCK_LEN, Superblock, SuperblockError};
 use tidelog_format::{BLOCK, Unsupported};
 
@@ -96,6 +96,22 @@ fn judge(name: &str, file: &[u8]) -> (Option<Identity>, Vec<Finding>) {
                 found.push(place(number, Severity::Unsupported, Subject::Version, newer.to_string()));
             }
         }
+    }
+    found.extend((0u64..2).zip(0usize..).filter_map(|(number, index)| {
+        let rest = file.get(index * BLOCK + HEADER_LEN..(index + 1) * BLOCK)?;
+        let text = format!("copy {number}: bytes behind the header must be zero and are not");
+        let dirty =
+            rest.iter().any(|byte| *byte != 0) && damaged.iter().all(|(damaged, ..)| *damaged != number);
+        dirty.then(|| place(number, Severity::Warning, Subject::Superblock, text).verdict("padding"))
+    }));
+    if let [one, other] = copies[..]
+        && one.generation.abs_diff(other.generation) != 1
+    {
+        let text = format!(
+            "the copies hold generations {} and {}, and each write goes to the older one: a write was lost",
+            one.generation, other.generation
+        );
+        found.push(Finding::new(Severity::Warning, Subject::Superblock, name, text).verdict("damaged copy"));
     }
     let newest = copies.iter().max_by_key(|superblock| superblock.generation);
     for (number, index, damage) in damaged {

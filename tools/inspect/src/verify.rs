@@ -42,15 +42,20 @@ pub(crate) struct SegmentReport {
     pub(crate) index: Option<IndexReport>,
 }
 
-/// Verifies everything in the tree.
-pub(crate) fn verify(path: String, tree: &Tree) -> Result<Report, InspectError> {
+/// As many threads as read ahead when nothing else is wanted.
+pub(crate) fn all_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Verifies everything in the tree, while so many threads read ahead; 0: the calling thread does it all.
+pub(crate) fn verify(path: String, tree: &Tree, threads: usize) -> Result<Report, InspectError> {
     let (superblock, mut findings) =
         tree.superblock.as_ref().map_or((None, Vec::new()), |path| identity::read(path));
     let mut segments = Vec::new();
     if let Some(finding) = missing_metadata(&path, tree) {
         findings.push(finding);
     }
-    for (mut reports, mut found) in shards(tree, superblock.as_ref())? {
+    for (mut reports, mut found) in shards(tree, superblock.as_ref(), threads)? {
         segments.append(&mut reports);
         findings.append(&mut found);
     }
@@ -64,9 +69,17 @@ pub(crate) fn verify(path: String, tree: &Tree) -> Result<Report, InspectError> 
 /// What a shard came to.
 type Verified = (Vec<SegmentReport>, Vec<Finding>);
 
-/// Verifies the shards in their order, while all cores read ahead.
-fn shards(tree: &Tree, superblock: Option<&Identity>) -> Result<Vec<Verified>, InspectError> {
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+/// Verifies one shard.
+fn shard(mut shard: Shard<'_>) -> Result<Verified, InspectError> {
+    shard.run()?;
+    Ok((shard.segments, shard.findings))
+}
+
+/// Verifies the shards in their order, while other threads read ahead.
+fn shards(tree: &Tree, superblock: Option<&Identity>, threads: usize) -> Result<Vec<Verified>, InspectError> {
+    if threads == 0 {
+        return tree.shards.iter().map(|folder| shard(Shard::new(folder, superblock, tree.lone))).collect();
+    }
     let (plan, progress, over) = (Plan::new(tree, threads), Progress::default(), AtomicBool::new(false));
     let bar = Bar::new(total_bytes(tree), progress.clone());
     std::thread::scope(|scope| {
@@ -74,11 +87,7 @@ fn shards(tree: &Tree, superblock: Option<&Identity>) -> Result<Vec<Verified>, I
             scope.spawn(|| plan.work(&progress));
         }
         scope.spawn(|| bar.draw_until(|| over.load(Ordering::Relaxed)));
-        let run = |folder: &ShardFolder| {
-            let mut shard = Shard::new(folder, superblock, tree.lone).with_plan(&plan);
-            shard.run()?;
-            Ok((shard.segments, shard.findings))
-        };
+        let run = |folder: &ShardFolder| shard(Shard::new(folder, superblock, tree.lone).with_plan(&plan));
         let all = tree.shards.iter().map(run).collect();
         over.store(true, Ordering::Relaxed);
         plan.abandon();

@@ -36,6 +36,7 @@ pub(super) fn read(error: &ReadError) -> ErrorCode {
         ReadError::Closed => ErrorCode::NotLeaderOrFollower,
         ReadError::Corrupt { .. }
         | ReadError::Missing { .. }
+        | ReadError::Misplaced { .. }
         | ReadError::Unsupported { .. }
         | ReadError::Io(_) => ErrorCode::KafkaStorageError,
     }

@@ -24,7 +24,7 @@ use crate::output::{Screen, dash, tell};
 use crate::shard::Shard;
 use crate::target::{Folder, Target, refuse_unsafe};
 use crate::tree::{ShardFolder, Tree, shown};
-use crate::verify::verify;
+use crate::verify::{all_cores, verify};
 
 /// The result, as printed in JSON.
 #[derive(Debug, Default, Serialize)]
@@ -98,7 +98,7 @@ pub(crate) fn repair(screen: &mut Screen<'_>, args: &RepairArgs) -> Result<Statu
     }
     target.finish()?;
     if !args.dry_run {
-        let copy = verify(shown(&args.target), &Tree::find(&args.target)?)?;
+        let copy = verify(shown(&args.target), &Tree::find(&args.target)?, all_cores())?;
         report.verified = Some(copy.status);
         let loud = |finding: &&Finding| finding.severity != Severity::Note;
         tell(&copy.findings.iter().filter(loud).cloned().collect::<Vec<_>>());

@@ -1,0 +1,70 @@
+//! Whether files are what their names say: a copy of a segment under another name has good checksums everywhere.
+
+use tidelog_format::block::BLOCK;
+use tidelog_format::opening::Opening;
+use tidelog_format::scan::Expect;
+use tidelog_format::walk::Walk;
+
+use crate::engine::ShardSpec;
+use crate::error::{OpenError, ReadError};
+use crate::frames::read_bytes;
+use crate::segments::{Segment, SegmentId};
+use crate::shared::Shared;
+
+/// The opening in a segment's first block; `None` when it is damaged, which is told when the frame is read.
+pub(crate) fn opening(block: &[u8], id: SegmentId) -> Option<Opening> {
+    let mut walk = Walk::new(Expect { epoch: Some(id.epoch), ..Expect::default() });
+    walk.step(block, true);
+    walk.opening().copied()
+}
+
+/// Refuses a segment of another cluster, another shard or another number.
+pub(crate) fn check(opening: &Opening, id: SegmentId, spec: &ShardSpec) -> Result<(), OpenError> {
+    let foreign = |what| Err(OpenError::Foreign { file: id.path(&spec.dir), what });
+    if opening.cluster != spec.cluster {
+        return foreign("cluster");
+    }
+    if opening.shard != spec.shard {
+        return foreign("shard");
+    }
+    if opening.number != id.number {
+        return foreign("place");
+    }
+    Ok(())
+}
+
+/// Refuses names that no shard gives its files: numbers begin with 1, each is used once, and epochs grow with them.
+/// `ids` are sorted.
+pub(crate) fn check_names(ids: &[SegmentId], spec: &ShardSpec) -> Result<(), OpenError> {
+    let foreign = |id: &SegmentId, what| Err(OpenError::Foreign { file: id.path(&spec.dir), what });
+    if let Some(first) = ids.first().filter(|id| id.number == 0) {
+        return foreign(first, "place (segments are counted from 1)");
+    }
+    for (one, other) in ids.iter().zip(ids.iter().skip(1)) {
+        if one.number == other.number {
+            return foreign(other, "place (there is another file with its number)");
+        }
+        if one.epoch > other.epoch {
+            return foreign(other, "place (its epoch is older than that of the file before)");
+        }
+    }
+    match ids.iter().find(|id| id.epoch >= spec.epoch) {
+        Some(newer) => foreign(newer, "place (its epoch is newer than the node's)"),
+        None => Ok(()),
+    }
+}
+
+/// Refuses to read from a sealed segment whose opening is another segment's.
+pub(crate) async fn check_sealed(shared: &Shared, segment: &Segment) -> Result<(), ReadError> {
+    let (buf, read) = read_bytes(shared, segment.id, 0, BLOCK).await?;
+    let misplaced = |opening: &Opening| ReadError::Misplaced {
+        file: segment.id.path(&shared.dir),
+        what: format!("it is segment {} of shard {}", opening.number, opening.shard),
+    };
+    match opening(&buf[..read.min(BLOCK)], segment.id) {
+        Some(found) if found.number != segment.id.number || found.shard != shared.shard => {
+            Err(misplaced(&found))
+        }
+        _ => Ok(()),
+    }
+}
