@@ -10,6 +10,7 @@
 mod support;
 
 mod audit;
+mod errors;
 mod kafka;
 mod kills;
 mod load;

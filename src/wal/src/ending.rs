@@ -14,10 +14,9 @@ use crate::engine::ShardSpec;
 use crate::recovery::{Cut, Recovered, SegmentFile};
 use crate::seal::seal;
 use crate::segments::Segments;
+use crate::spares::number_put_away;
 use crate::window::WINDOW;
 
-/// Numbers of spares that were prepared segments begin here.
-const PUT_AWAY: u64 = 1 << 62;
 /// Most bytes of a cut that are copied: the largest frame, its end block and the block it starts in.
 const CUT: u64 = 18 * 1024 * 1024;
 
@@ -72,8 +71,7 @@ async fn put_away<D: Disk>(
 ) -> Result<(), IoError> {
     let spare_dir = spec.dir.join(name::SPARE);
     disk.create_dir_all(&spare_dir).await?;
-    // One file at most is prepared in an epoch, and spares count from 1: the name is free.
-    let spare = spare_dir.join(name::spare(PUT_AWAY | u64::from(file.id.epoch)));
+    let spare = spare_dir.join(name::spare(number_put_away(file.id)));
     tracing::debug!(shard = spec.shard, file = %path.display(), "prepared file was never used");
     disk.rename(path, &spare).await?;
     disk.sync_dir(&spec.dir).await?;

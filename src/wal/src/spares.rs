@@ -11,6 +11,16 @@ use tidelog_io::{Access, Buf, Disk, DiskFile, Fault, IoError};
 use crate::segments::SegmentId;
 use crate::stats::Stats;
 
+/// Numbers of spares that were prepared segments begin here; those of new files count from 1 and stay below.
+const PUT_AWAY: u64 = 1 << 62;
+
+/// Number of the spare that a prepared segment becomes. An epoch has several such files when its first write was torn
+/// while the next one was prepared already, and a number comes again in a later epoch: both make the name free.
+pub(crate) fn number_put_away(id: SegmentId) -> u64 {
+    const HALF: u64 = (1 << 31) - 1;
+    PUT_AWAY | (u64::from(id.epoch) & HALF) << 31 | id.number & HALF
+}
+
 const PIECE: u64 = 1024 * 1024;
 
 pub(crate) struct Spares<D: Disk> {
@@ -32,7 +42,9 @@ impl<D: Disk> Spares<D> {
         let mut next_number = 1;
         for entry in disk.list(&spare_dir).await? {
             let Some(number) = name::parse_spare(&entry.name) else { continue };
-            next_number = next_number.max(number + 1);
+            if number < PUT_AWAY {
+                next_number = next_number.max(number + 1);
+            }
             if entry.len == segment_bytes {
                 ready.push(number);
             } else {
