@@ -50,8 +50,44 @@ pub(super) fn workloads(
         let load = format!("{}, {segments}", case.name);
         rows(&mut outcome, &load, &compared, !first_fill);
         plots(&mut outcome, &load, &compared);
+        #[cfg(feature = "peers")]
+        if !first_fill {
+            beside_peers(&mut outcome, &load, &compared, args, place)?;
+        }
+    }
+    if cfg!(not(feature = "peers")) {
+        outcome.notes.push("built without the feature peers: okaywal is left out".to_owned());
     }
     Ok(outcome)
+}
+
+/// The same load on other people's logs, as often, right behind ours.
+#[cfg(feature = "peers")]
+fn beside_peers(
+    outcome: &mut Outcome,
+    load: &str,
+    compared: &Compared,
+    args: &All,
+    place: &Place,
+) -> Result<(), BenchError> {
+    let shape = compared.case.shape;
+    let pool = workload::Pool::build(shape, args.seed, tidelog_wal::Options::default().max_batch())?;
+    let mut theirs = Vec::new();
+    for _ in 0..args.repeats {
+        let time = std::time::Duration::from_secs(args.seconds.into());
+        theirs.push(super::peers::okaywal(&place.fresh_shard()?, shape, &pool, time)?);
+    }
+    let row = Row::new(load, "commits/s", over(compared, rate)).beside(super::peers::OKAYWAL, theirs);
+    let least = match (shape.batch, shape.producers) {
+        (1, 1) | (_, 1) => None,
+        (1, _) => Some(4.0),
+        _ => Some(2.5),
+    };
+    outcome.rows.push(match least {
+        Some(least) => row.goal(Goal::RatioAtLeast(least)),
+        None => row,
+    });
+    Ok(())
 }
 
 fn rate(run: &Measured) -> f64 {

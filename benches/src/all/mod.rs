@@ -5,6 +5,8 @@ mod calm;
 mod embedded;
 mod outcome;
 mod page;
+#[cfg(feature = "peers")]
+mod peers;
 mod plot;
 mod ports;
 mod reading;
