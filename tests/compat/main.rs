@@ -71,6 +71,14 @@ fn the_server_of_today_reads_every_record_of_every_version_and_goes_on_behind_th
     assert!(!all.is_empty());
     for golden in all {
         let mut node = Node::start_on("", |data| golden.restore(data));
+        // What its shards held before there were spans is their first span now, and sealed.
+        let status: Value =
+            serde_json::from_str(&Http::new(node.address()).get("/v1/status").unwrap().text()).unwrap();
+        for shard in status["shards"].as_array().unwrap().iter().filter(|shard| shard["shard"] != 0) {
+            let sealed = &shard["span"]["sealed"];
+            assert!(shard["span"]["spans"] == 2 && sealed["grade"] != "suspect", "{shard}");
+            assert!(sealed["end_lsn"].as_u64() > Some(1), "{shard}");
+        }
         assert!(served(&node, &golden.topics(), &[]) == golden.records, "{}: records differ", golden.name);
         let ends = |node: &Node| -> u64 { served(node, &golden.topics(), &[]).len() as u64 };
         let before = ends(&node);

@@ -344,7 +344,7 @@ mod tests {
         let mut state = State::default();
         state.apply(&crate::cluster_tests::register(1, "")).unwrap();
         state.apply(&Command::OpenShard { shard: 1, class: Retention::default() }).unwrap();
-        state.apply(&Command::OpenFirstSpan { shard: 1, span: span_on(&[1], 1) }).unwrap();
+        state.apply(&Command::OpenFirstSpan { shard: 1, span: span_on(&[1], 1), base: 0 }).unwrap();
         for node in 2..=3 {
             state.apply(&crate::cluster_tests::register(node, "")).unwrap();
         }

@@ -23,7 +23,7 @@ pub(crate) const WIDE: u8 = 3;
 impl State {
     pub(crate) fn check_chains(&self, command: &Command) -> Result<(), Illegal> {
         match command {
-            Command::OpenFirstSpan { shard, span } => {
+            Command::OpenFirstSpan { shard, span, .. } => {
                 self.check_shard(*shard)?;
                 if self.chains.contains_key(shard) {
                     return Err(Illegal::HasSpans(*shard));
@@ -183,9 +183,13 @@ impl State {
     /// Carries out a command that was checked.
     pub(crate) fn apply_chains(&mut self, command: &Command) -> Applied {
         match command {
-            Command::OpenFirstSpan { shard, span } | Command::OpenNextSpan { shard, span, .. } => {
+            Command::OpenFirstSpan { shard, span, base } => {
                 let epoch = self.take_epoch();
-                self.open(*shard, epoch, span)
+                self.open(*shard, epoch, span, *base)
+            }
+            Command::OpenNextSpan { shard, span, .. } => {
+                let epoch = self.take_epoch();
+                self.open(*shard, epoch, span, 0)
             }
             Command::BeginSeal { shard, epoch, token } => {
                 let attempt = self.take_epoch();
@@ -194,12 +198,12 @@ impl State {
             }
             Command::CommitSeal { shard, epoch, attempt, end, chain, next } => {
                 self.set(*shard, *epoch, SpanState::Sealed { end: *end, chain: *chain });
-                next.as_ref().map_or(Applied::Changed, |next| self.open(*shard, *attempt, next))
+                next.as_ref().map_or(Applied::Changed, |next| self.open(*shard, *attempt, next, 0))
             }
             Command::LeaderClose { shard, epoch, end, chain, next, .. } => {
                 self.set(*shard, *epoch, SpanState::Sealed { end: *end, chain: *chain });
                 let epoch = self.take_epoch();
-                self.open(*shard, epoch, next)
+                self.open(*shard, epoch, next, 0)
             }
             Command::SwapReplica { shard, epoch, old, new, manifest } => {
                 let span = self.chains.get_mut(shard).and_then(|chain| chain.span_mut(*epoch));
@@ -233,9 +237,10 @@ impl State {
         }
     }
 
-    fn open(&mut self, shard: u64, epoch: u32, new: &NewSpan) -> Applied {
+    /// Opens a span behind the last one; the first one at LSN `first`.
+    fn open(&mut self, shard: u64, epoch: u32, new: &NewSpan, first: u64) -> Applied {
         let chain = self.chains.entry(shard).or_default();
-        let (base, base_chain) = chain.last().and_then(Span::sealed).unwrap_or((0, 0));
+        let (base, base_chain) = chain.last().and_then(Span::sealed).unwrap_or((first, 0));
         let NewSpan { mut replicas, quorum, leader, salt } = new.clone();
         replicas.sort_unstable();
         chain.widest = chain.widest.max(u8::try_from(replicas.len()).unwrap_or(u8::MAX));

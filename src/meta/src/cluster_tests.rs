@@ -38,7 +38,7 @@ pub(crate) fn cluster() -> State {
         state.apply(&register(node, "")).unwrap();
     }
     state.apply(&Command::OpenShard { shard: 1, class: Retention::default() }).unwrap();
-    let opened = state.apply(&Command::OpenFirstSpan { shard: 1, span: span_on(&[1, 2, 3], 1) });
+    let opened = state.apply(&Command::OpenFirstSpan { shard: 1, span: span_on(&[1, 2, 3], 1), base: 0 });
     assert_eq!(opened, Ok(Applied::Opened(1)));
     state
 }
@@ -183,9 +183,9 @@ fn a_span_needs_living_holders_a_quorum_of_them_and_a_fresh_salt() {
 #[test]
 fn a_shard_opens_its_first_span_once_and_goes_on_behind_a_sealed_one() {
     let mut state = cluster();
-    let first = Command::OpenFirstSpan { shard: 1, span: span_on(&[1, 2, 3], 2) };
+    let first = Command::OpenFirstSpan { shard: 1, span: span_on(&[1, 2, 3], 2), base: 0 };
     assert_eq!(refused(&mut state, &first), Illegal::HasSpans(1));
-    let nowhere = Command::OpenFirstSpan { shard: 2, span: span_on(&[1, 2, 3], 2) };
+    let nowhere = Command::OpenFirstSpan { shard: 2, span: span_on(&[1, 2, 3], 2), base: 0 };
     assert_eq!(refused(&mut state, &nowhere), Illegal::NoShard(2));
     let next = Command::OpenNextSpan { shard: 1, after: 1, span: span_on(&[1, 2, 3], 2) };
     assert_eq!(refused(&mut state, &next), Illegal::NotSealed { shard: 1, epoch: 1 });

@@ -156,6 +156,9 @@ pub enum Command {
         shard: u64,
         /// Where, and who leads.
         span: NewSpan,
+        /// LSN of its first frame.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        base: u64,
     },
     /// A span opens behind one that was sealed with none to follow it. The state gives it the next epoch.
     OpenNextSpan {
@@ -246,6 +249,11 @@ pub enum Command {
         /// 32 hex digits.
         hash: String,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(lsn: &u64) -> bool {
+    *lsn == 0
 }
 
 impl Command {
@@ -345,8 +353,12 @@ mod tests {
                 r#"{"set_node_state":{"node":1,"was":"read_write","state":"data_loss"}}"#,
             ),
             (
-                Command::OpenFirstSpan { shard: 1, span: span.clone() },
+                Command::OpenFirstSpan { shard: 1, span: span.clone(), base: 0 },
                 r#"{"open_first_span":{"shard":1,"span":{"replicas":[{"node":1,"store":"01010101010101010101010101010101"}],"quorum":1,"leader":{"node":1,"incarnation":2},"salt":"abababababababababababababababab"}}}"#,
+            ),
+            (
+                Command::OpenFirstSpan { shard: 1, span: span.clone(), base: 1 },
+                r#"{"open_first_span":{"shard":1,"span":{"replicas":[{"node":1,"store":"01010101010101010101010101010101"}],"quorum":1,"leader":{"node":1,"incarnation":2},"salt":"abababababababababababababababab"},"base":1}}"#,
             ),
             (
                 Command::BeginSeal { shard: 1, epoch: 2, token: 9 },

@@ -22,8 +22,8 @@ use crate::store::{MetaStore, Unavailable};
 pub const METADATA_SHARD: u64 = 0;
 /// Bytes of one part of a snapshot.
 pub(crate) const PART: usize = 1024 * 1024;
-/// No snapshot before so many bytes of commands.
-const SNAPSHOT_AFTER: u64 = 1024 * 1024;
+/// No snapshot before the commands behind the last one take so many bytes on the disk.
+const SNAPSHOT_AFTER: u64 = 4 * 1024 * 1024;
 
 /// Why the metadata cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +60,7 @@ pub enum MetaError {
         /// Where.
         lsn: u64,
     },
-    /// The first segments are gone.
+    /// The first segments are gone, and no whole snapshot of what they did follows.
     #[error(
         "the metadata begins with LSN {lsn}: the files before it are missing; restore them from a copy, nothing is \
          served on a part of the metadata"
@@ -109,16 +109,7 @@ impl Metadata {
             return Err(MetaError::Hole(hole));
         }
         let mut replay = Replay::default();
-        let mut first = None;
-        wal.scan_controls(|lsn, kind, row, body| {
-            first.get_or_insert(lsn);
-            replay.entry(lsn, kind, row, body);
-        })
-        .await?;
-        // A lone node gives nothing of its metadata back: every shard begins with LSN 1.
-        if let Some(lsn) = first.filter(|lsn| *lsn != 1) {
-            return Err(MetaError::Beheaded { lsn });
-        }
+        wal.scan_controls(|lsn, kind, row, body| replay.entry(lsn, kind, row, body)).await?;
         let Replay { state, command_bytes, snapshot_bytes, .. } = replay.finish()?;
         let journalled = Mutex::new(Journalled { command_bytes, snapshot_bytes });
         let version = watch::Sender::new(state.version);
@@ -135,20 +126,47 @@ impl Metadata {
     /// # Errors
     /// It is illegal, or could not be made durable. With [`AppendError::OutcomeUnknown`] the next start decides.
     pub async fn propose(&self, command: Command) -> Result<Applied, MetaError> {
+        let applied = self.propose_all(vec![command]).await?;
+        applied.into_iter().next().ok_or(MetaError::Append(AppendError::Closed))
+    }
+
+    /// Checks commands that follow one upon the other, makes them durable together and applies them in their order. A crash
+    /// may fall between them: the next start finds the first ones.
+    ///
+    /// # Errors
+    /// One of them is illegal behind those before it: then none is taken. Or they could not be made durable: then the first
+    /// ones may have taken effect, and with [`AppendError::OutcomeUnknown`] the next start decides.
+    pub async fn propose_all(&self, commands: Vec<Command>) -> Result<Vec<Applied>, MetaError> {
         let mut journalled = self.journalled.lock().await;
-        self.read(|state| state.check(&command))?;
-        let body = command.encode();
-        journalled.command_bytes += body.len() as u64;
-        self.wal.control(Control::Command { body: Bytes::from(body) }).await?;
-        let applied = self.apply(&command)?;
+        self.check_all(&commands)?;
+        let mut waiting = Vec::with_capacity(commands.len());
+        let mut applied = Vec::with_capacity(commands.len());
+        for command in commands {
+            let body = command.encode();
+            journalled.command_bytes += on_disk(body.len());
+            waiting
+                .push((command, self.wal.begin_control(Control::Command { body: Bytes::from(body) }).await?));
+        }
+        for (command, durable) in waiting {
+            durable.await?;
+            applied.push(self.apply(&command)?);
+        }
         if journalled.command_bytes > SNAPSHOT_AFTER.max(2 * journalled.snapshot_bytes) {
-            // The command holds without it; the next one tries again.
+            // The commands hold without it; the next one tries again.
             match self.snapshot().await {
                 Ok(bytes) => *journalled = Journalled { command_bytes: 0, snapshot_bytes: bytes },
                 Err(error) => tracing::error!(%error, "no snapshot of the metadata could be written"),
             }
         }
         Ok(applied)
+    }
+
+    fn check_all(&self, commands: &[Command]) -> Result<(), Illegal> {
+        if let [only] = commands {
+            return self.read(|state| state.check(only));
+        }
+        let mut state = self.read(State::clone);
+        commands.iter().try_for_each(|command| state.apply(command).map(|_| ()))
     }
 
     fn apply(&self, command: &Command) -> Result<Applied, Illegal> {
@@ -158,17 +176,30 @@ impl Metadata {
         Ok(applied)
     }
 
+    /// Writes the state, and lets go of the segments whose commands are all in it.
     async fn snapshot(&self) -> Result<u64, MetaError> {
         let bytes = Bytes::from(self.read(|state| serde_json::to_vec(state).unwrap_or_default()));
         let parts = u32::try_from(bytes.len().div_ceil(PART)).unwrap_or(u32::MAX);
+        let mut first = None;
         for part in 0..parts {
             let from = part as usize * PART;
             let body = bytes.slice(from..bytes.len().min(from + PART));
-            self.wal.control(Control::Snapshot { part, parts, body }).await?;
+            let durable = self.wal.control(Control::Snapshot { part, parts, body }).await?;
+            first.get_or_insert(durable.lsn());
         }
         tracing::info!(bytes = bytes.len(), parts, "snapshot of the metadata written");
+        let released = self.wal.release_commands_before(first.unwrap_or_default()).await;
+        released.unwrap_or_else(|error| {
+            tracing::warn!(%error, "segments of the metadata that nobody needs stay for now");
+            0
+        });
         Ok(bytes.len() as u64)
     }
+}
+
+/// What a command takes on the disk when it is written alone, roughly.
+pub(crate) fn on_disk(body: usize) -> u64 {
+    (body as u64 + 160).next_multiple_of(4096)
 }
 
 impl MetaStore for Metadata {
@@ -230,6 +261,30 @@ mod tests {
     fn create(n: u64) -> Command {
         let (name, id) = (format!("{n:0200}"), format!("{n:032x}"));
         Command::CreateTopic { name, id, retention: Retention::default(), shards: vec![1; 100] }
+    }
+
+    #[test]
+    fn commands_that_follow_one_upon_the_other_are_written_together_and_none_is_taken_with_an_illegal_one() {
+        let dir = tempfile::tempdir().unwrap();
+        block_on_posix(async |disk| {
+            let wal = open(disk.clone(), dir.path(), 1).await;
+            let metadata = Metadata::replay(wal.clone()).await.unwrap();
+            let open_shard = |shard| Command::OpenShard { shard, class: Retention::default() };
+            let before = tidelog_wal::Stats::get(&wal.stats().commits);
+            metadata.propose_all((1..=100).map(open_shard).collect()).await.unwrap();
+            assert!(tidelog_wal::Stats::get(&wal.stats().commits) - before < 50);
+            let refused = metadata.propose_all(vec![open_shard(101), open_shard(101)]).await;
+            assert!(matches!(
+                refused,
+                Err(MetaError::Illegal(Illegal::ShardNumber { given: 101, next: 102 }))
+            ));
+            let state = metadata.read(State::clone);
+            assert_eq!((state.next_shard, state.version), (101, 100));
+            wal.close().await.unwrap();
+            let wal = open(disk, dir.path(), 2).await;
+            assert_eq!(Metadata::replay(wal).await.unwrap().read(State::clone), state);
+        })
+        .unwrap();
     }
 
     #[test]

@@ -76,7 +76,7 @@ fn command(state: &State, (kind, dice): Step) -> Command {
         4 => Command::CreateTopic { name, id, retention: class(a), shards: shards(state, a) },
         5 => Command::AddPartitions { name, id, shards: shards(state, a) },
         6 => Command::DeleteTopic { name, id },
-        7 => Command::OpenFirstSpan { shard, span: span(state, dice) },
+        7 => Command::OpenFirstSpan { shard, span: span(state, dice), base: 1 },
         8 => Command::OpenNextSpan { shard, after: epoch, span: span(state, dice) },
         9 | 10 => Command::BeginSeal { shard, epoch, token: u64::from(c) },
         11 | 12 => {

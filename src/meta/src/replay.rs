@@ -1,6 +1,7 @@
 //! Rebuilds the state from the entries of the metadata shard.
 
 use tidelog_format::entry::{EntryKind, Row};
+use tidelog_wal::FIRST_LSN;
 
 use crate::command::Command;
 use crate::local::MetaError;
@@ -15,6 +16,9 @@ pub(crate) struct Replay {
     /// Bytes of that snapshot.
     pub(crate) snapshot_bytes: u64,
     parts: Parts,
+    /// LSN of the first entry, if the ones before it are gone and the snapshot that holds them has not come yet.
+    headless: Option<u64>,
+    begun: bool,
     failed: Option<MetaError>,
 }
 
@@ -57,6 +61,11 @@ impl Replay {
         if self.failed.is_some() {
             return;
         }
+        if !self.begun {
+            // The first entry of all is the opening of the first segment.
+            self.begun = true;
+            self.headless = (kind == EntryKind::Opening && lsn > FIRST_LSN).then_some(lsn);
+        }
         let taken = match kind {
             EntryKind::Command if row.count > 0 => Err(MetaError::Mixed { lsn }),
             EntryKind::Vote | EntryKind::Truncate | EntryKind::Purge => Err(MetaError::Mixed { lsn }),
@@ -69,13 +78,21 @@ impl Replay {
 
     /// The state, or the first failure.
     pub(crate) fn finish(mut self) -> Result<Replay, MetaError> {
-        self.failed.take().map_or(Ok(self), Err)
+        match (self.failed.take(), self.headless) {
+            (Some(failed), _) => Err(failed),
+            (None, Some(lsn)) => Err(MetaError::Beheaded { lsn }),
+            (None, None) => Ok(self),
+        }
     }
 
     fn command(&mut self, lsn: u64, body: &[u8]) -> Result<(), MetaError> {
         self.parts.forget();
-        self.command_bytes += body.len() as u64;
+        self.command_bytes += crate::local::on_disk(body.len());
         let command = Command::decode(body).map_err(|cause| MetaError::Unreadable { lsn, cause })?;
+        if self.headless.is_some() {
+            // What it builds on is gone; the snapshot that is to come holds what it did.
+            return Ok(());
+        }
         self.state.apply(&command).map(|_| ()).map_err(|why| MetaError::Replay { lsn, why })
     }
 
@@ -85,6 +102,7 @@ impl Replay {
         self.state.verify().map_err(|broken| MetaError::Broken { lsn, broken })?;
         self.snapshot_bytes = bytes.len() as u64;
         self.command_bytes = 0;
+        self.headless = None;
         Ok(())
     }
 }
@@ -123,7 +141,7 @@ mod tests {
         assert_eq!(replay.state.next_shard, 7);
         assert_eq!(
             (replay.snapshot_bytes, replay.command_bytes),
-            (bytes.len() as u64, command(6).len() as u64)
+            (bytes.len() as u64, crate::local::on_disk(command(6).len()))
         );
     }
 
@@ -137,6 +155,22 @@ mod tests {
         replay.entry(2, EntryKind::Command, &row(0, 0), &command(2));
         replay.entry(3, EntryKind::Snapshot, &row(1, 2), second);
         assert_eq!(replay.finish().unwrap().state.next_shard, 3);
+    }
+
+    #[test]
+    fn what_is_left_behind_segments_that_were_let_go_of_begins_with_a_whole_snapshot_or_is_refused() {
+        let bytes = snapshot(5);
+        let mut replay = Replay::default();
+        replay.entry(7, EntryKind::Opening, &row(0, 0), &[]);
+        replay.entry(8, EntryKind::Command, &row(0, 0), &command(5));
+        replay.entry(9, EntryKind::Snapshot, &row(0, 1), &bytes);
+        replay.entry(10, EntryKind::Command, &row(0, 0), &command(6));
+        assert_eq!(replay.finish().unwrap().state.next_shard, 7);
+        let mut replay = Replay::default();
+        replay.entry(7, EntryKind::Opening, &row(0, 0), &[]);
+        replay.entry(8, EntryKind::Command, &row(0, 0), &command(1));
+        replay.entry(9, EntryKind::Snapshot, &row(0, 2), &bytes[..10]);
+        assert!(matches!(replay.finish(), Err(MetaError::Beheaded { lsn: 7 })));
     }
 
     #[test]

@@ -226,7 +226,9 @@ pub(crate) mod tests {
             }
             state.apply(&Command::OpenShard { shard: 2, class: Retention::default() }).unwrap();
             let first = place_span(&state, &facts(&free), &Spread::default(), 2).unwrap();
-            state.apply(&Command::OpenFirstSpan { shard: 2, span: first.with_salt([98; 16]) }).unwrap();
+            state
+                .apply(&Command::OpenFirstSpan { shard: 2, span: first.with_salt([98; 16]), base: 0 })
+                .unwrap();
         }
     }
 }

@@ -11,6 +11,7 @@ use tidelog_proto::http::records::RecordsError;
 use tidelog_wal::{AppendError, ReadError};
 
 use crate::budget::BudgetError;
+use crate::open::StartError;
 use crate::ring::RingError;
 use tidelog_meta::{Illegal, MetaError, PlacementError};
 
@@ -129,6 +130,16 @@ impl From<PlacementError> for Failure {
 impl From<RingError> for Failure {
     fn from(error: RingError) -> Failure {
         Failure::new(ErrorCode::StorageFailed, error.to_string())
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Failure {
+        match error {
+            StartError::Meta(error) => error.into(),
+            StartError::Ring(error) => error.into(),
+            other => Failure::new(ErrorCode::StorageFailed, other.to_string()),
+        }
     }
 }
 

@@ -6,7 +6,10 @@ use tidelog_proto::http::admin::DURABILITY_SINGLE_NODE;
 use tidelog_wal::{Stats, Status};
 
 use crate::node::Node;
+use crate::spans::{OpenedSpan, Sealed};
 use tidelog_meta::METADATA_SHARD;
+use tidelog_replica::message::Grade;
+use tidelog_replica::span::Span;
 
 /// Why the node is not well: a shard that has stopped, or cannot be written because stored records are damaged.
 pub(crate) fn sick(node: &Node) -> Option<String> {
@@ -61,11 +64,50 @@ struct ShardStatus {
     status: &'static str,
     cause: Option<String>,
     next_lsn: u64,
+    committed_lsn: u64,
     segments: u64,
     partitions: usize,
     commits: u64,
     records: u64,
     recovery: Recovery,
+    /// The span that is written; none in the metadata's shard, and where the last one could not be sealed.
+    span: Option<SpanStatus>,
+}
+
+/// The span that is written.
+#[derive(Debug, Serialize)]
+struct SpanStatus {
+    epoch: u32,
+    base_lsn: u64,
+    leader: LeaderStatus,
+    replicas: Vec<ReplicaStatus>,
+    quorum: usize,
+    /// Epochs below this are refused here, for ever.
+    promised: u32,
+    /// How many spans the shard has.
+    spans: usize,
+    /// How the span before it ended, when this process sealed it.
+    sealed: Option<SealedStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct LeaderStatus {
+    node: u64,
+    incarnation: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct ReplicaStatus {
+    node: u64,
+    store: String,
+}
+
+#[derive(Debug, Serialize)]
+struct SealedStatus {
+    epoch: u32,
+    end_lsn: u64,
+    /// How sure its store was of the end.
+    grade: &'static str,
 }
 
 /// What opening the shard found.
@@ -116,6 +158,7 @@ fn shard_status(id: u64, shard: &crate::node::Shard) -> ShardStatus {
         status,
         cause,
         next_lsn: Stats::get(&stats.next_lsn),
+        committed_lsn: Stats::get(&stats.committed_lsn),
         segments: Stats::get(&stats.segments),
         partitions: shard.wal.partitions().len(),
         commits: Stats::get(&stats.commits),
@@ -126,6 +169,32 @@ fn shard_status(id: u64, shard: &crate::node::Shard) -> ShardStatus {
             cuts: recovered.cut.len(),
             micros: u64::try_from(recovered.took.as_micros()).unwrap_or(u64::MAX),
         },
+        span: shard.span.as_ref().map(span_status),
+    }
+}
+
+fn span_status(opened: &OpenedSpan) -> SpanStatus {
+    let Span { epoch, base, replicas, quorum, leader, .. } = &opened.span;
+    let sealed = opened.sealed.map(|Sealed { epoch, end, grade }| SealedStatus {
+        epoch,
+        end_lsn: end,
+        grade: match grade {
+            Grade::Proved => "proved",
+            Grade::Unproved => "unproved",
+            Grade::Suspect => "suspect",
+        },
+    });
+    let replicas = replicas.iter().map(|one| ReplicaStatus { node: one.node, store: hex(&one.store) });
+    SpanStatus {
+        epoch: *epoch,
+        base_lsn: base.lsn,
+        leader: LeaderStatus { node: leader.node, incarnation: leader.incarnation },
+        replicas: replicas.collect(),
+        quorum: *quorum,
+        // Whoever leads a span has promised its epoch first, and a lone store is fenced by its next start only.
+        promised: *epoch,
+        spans: opened.spans,
+        sealed,
     }
 }
 

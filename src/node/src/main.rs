@@ -23,6 +23,7 @@ mod reconcile;
 mod retention;
 mod ring;
 mod serve;
+mod spans;
 mod telnet;
 mod topics;
 

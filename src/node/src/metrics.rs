@@ -117,6 +117,8 @@ impl Collector for NodeCollector {
             Status::Poisoned(_) => 3,
             Status::Closed => 4,
         })?;
+        let help = "Epoch of the span that is written; nothing of a lower one is taken any more";
+        family(&mut encoder, "span_epoch", help, MetricType::Gauge, &wals, |wal| wal.epoch().into())?;
         let help = "Partitions that live in the shard";
         family(&mut encoder, "shard_partitions", help, MetricType::Gauge, &wals, |wal| {
             wal.partitions().len() as u64
@@ -157,7 +159,7 @@ fn shard_counters() -> [(&'static str, &'static str, Read); 19] {
     ]
 }
 
-fn shard_gauges() -> [(&'static str, &'static str, Read); 5] {
+fn shard_gauges() -> [(&'static str, &'static str, Read); 6] {
     [
         ("wal_queue_bytes", "Bytes waiting or in flight", |s| Stats::get(&s.queue_bytes)),
         ("wal_segments", "Segments on disk", |s| Stats::get(&s.segments)),
@@ -167,6 +169,7 @@ fn shard_gauges() -> [(&'static str, &'static str, Read); 5] {
             |s| Stats::get(&s.producers),
         ),
         ("wal_next_lsn", "Next LSN", |s| Stats::get(&s.next_lsn)),
+        ("wal_committed_lsn", "LSNs below are committed", |s| Stats::get(&s.committed_lsn)),
         ("wal_disk_reads", "Read operations on the disk since the start", |s| Stats::get(&s.disk_reads)),
     ]
 }

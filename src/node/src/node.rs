@@ -16,7 +16,9 @@ use crate::config::Config;
 use crate::groups::Groups;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
-use crate::ring::Rings;
+use crate::ring::{Beside, Rings};
+use crate::spans::seal::Start;
+use crate::spans::{Me, OpenedSpan};
 use tidelog_meta::{METADATA_SHARD, Metadata, Retention, Topic};
 
 /// A shard that runs.
@@ -25,6 +27,8 @@ pub(crate) struct Shard {
     pub(crate) wal: Wal,
     /// What its opening found.
     pub(crate) recovered: Recovered,
+    /// The span that is led here; none in the metadata's shard, and where the last one could not be sealed.
+    pub(crate) span: Option<OpenedSpan>,
 }
 
 /// A topic as the front ends see it.
@@ -62,6 +66,10 @@ pub(crate) struct Node {
     pub(crate) clock: Clock,
     pub(crate) backend: Chosen,
     pub(crate) store: Store,
+    /// Superblock and promises, to be written.
+    pub(crate) beside: Beside,
+    /// Who this is to the metadata.
+    pub(crate) me: Me,
     pub(crate) rings: Arc<Rings>,
     pub(crate) metadata: Metadata,
     pub(crate) metrics: Metrics,
@@ -87,7 +95,7 @@ impl Node {
         config: Config,
         clock: Clock,
         backend: Chosen,
-        store: Store,
+        (store, beside, me): (Store, Beside, Me),
         rings: Arc<Rings>,
         metadata: Metadata,
     ) -> Node {
@@ -99,6 +107,8 @@ impl Node {
             clock,
             backend,
             store,
+            beside,
+            me,
             rings,
             metadata,
             metrics: Metrics::default(),
@@ -128,6 +138,18 @@ impl Node {
     pub(crate) async fn until_stopping(&self) {
         // The sender lives as long as this node.
         let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
+    }
+
+    /// What a shard is opened with.
+    pub(crate) fn start(&self) -> Start<'_> {
+        Start {
+            config: &self.config,
+            store: &self.store,
+            beside: &self.beside,
+            rings: &self.rings,
+            metadata: &self.metadata,
+            me: self.me,
+        }
     }
 
     pub(crate) fn add_shard(&self, id: u64, shard: Shard) {

@@ -1,5 +1,5 @@
 //! # Purpose
-//! Opening a node: backend, data directory, metadata, shards, and making shards agree with the metadata.
+//! Opening a node: backend, data directory, metadata, the spans of its shards, and making shards agree with the metadata.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,14 +7,16 @@ use std::sync::Arc;
 use tidelog_io::clock::Clock;
 use tidelog_io::lock::LockError;
 use tidelog_io::{Chosen, IoError, choose};
-use tidelog_wal::{OpenError, Options, Recovered, ShardSpec, Status, Store, StoreError, Wal};
-use tokio::task::JoinSet;
+use tidelog_wal::{OpenError, Recovered, ShardSpec, Status, Store, StoreError, Wal};
 
 use crate::config::{Config, ConfigError};
 use crate::groups;
 use crate::node::{Node, Shard};
 use crate::reconcile::{self, ReconcileError};
-use crate::ring::{RingError, Rings};
+use crate::ring::{Beside, RingError, Rings};
+use crate::spans::Me;
+use crate::spans::enrol::{self, Unfit};
+use crate::spans::seal::Start;
 use tidelog_meta::{Command, METADATA_SHARD, MetaError, Metadata};
 
 /// Why the node does not start.
@@ -32,6 +34,15 @@ pub(crate) enum StartError {
     MissingShard { shard: u64, dir: std::path::PathBuf },
     #[error("the metadata folder {} is missing and there are data shards; restore it from a copy", dir.display())]
     MissingMetadata { dir: std::path::PathBuf },
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    #[error(
+        "shard {shard}: where its last span ends is not known, and nothing is damaged: please report this"
+    )]
+    Unsealed { shard: u64 },
+    #[cfg(test)]
+    #[error("stopped at {0:?}, as the test wanted")]
+    Stopped(crate::spans::seal::Point),
     #[error("shards and metadata cannot be brought to agree: {0}")]
     Reconcile(#[from] ReconcileError),
     #[error("cannot listen on {address}: {source}")]
@@ -59,7 +70,7 @@ impl StartError {
                 | MetaError::Replay { .. }
                 | MetaError::Beheaded { .. },
             ) => 5,
-            StartError::MissingShard { .. } | StartError::MissingMetadata { .. } => 5,
+            StartError::MissingShard { .. } | StartError::MissingMetadata { .. } | StartError::Unfit(_) => 5,
             _ => 1,
         }
     }
@@ -70,19 +81,23 @@ pub(crate) async fn open(config: Config) -> Result<Node, StartError> {
     let clock = Clock::system();
     let backend = backend(&config)?;
     let rings = Rings::start(backend.kind, config.rings(), &clock)?;
-    let (store, on_disk) = rings.open_store(config.data.clone()).await?;
+    let (store, on_disk, beside) = rings.open_store(config.data.clone()).await?;
     let others = on_disk.iter().any(|shard| *shard != METADATA_SHARD);
     if others && !on_disk.contains(&METADATA_SHARD) {
         return Err(StartError::MissingMetadata { dir: store.shard_dir(METADATA_SHARD) });
     }
-    let (wal, recovered) = rings.open_shard(spec(&store, METADATA_SHARD), config.metadata_options()).await?;
-    report(METADATA_SHARD, &recovered, &wal);
-    let metadata = Metadata::replay(wal.clone()).await?;
-    metadata.propose(Command::BumpIncarnation { incarnation: store.incarnation() }).await?;
+    let enrolled = enrolled(&config, &store, &beside, &rings, &on_disk).await;
+    if enrolled.is_err() {
+        // A directory that is not gone on with must not look younger for it, or it would pass after some more tries.
+        beside.take_back().await?;
+    }
+    let Enrolled { wal, recovered, metadata, me, starts } = enrolled?;
     let rings = Arc::new(rings);
-    let shards = open_shards(&config, &store, &rings, &metadata, &on_disk).await?;
-    let node = Node::new(config, clock, backend, store, rings, metadata);
-    node.add_shard(METADATA_SHARD, Shard { wal, recovered });
+    let start =
+        Start { config: &config, store: &store, beside: &beside, rings: &rings, metadata: &metadata, me };
+    let shards = start.open_all(starts).await?;
+    let node = Node::new(config, clock, backend, (store, beside, me), rings, metadata);
+    node.add_shard(METADATA_SHARD, Shard { wal, recovered, span: None });
     for (id, shard) in shards {
         node.add_shard(id, shard);
     }
@@ -90,6 +105,31 @@ pub(crate) async fn open(config: Config) -> Result<Node, StartError> {
     node.route_all();
     groups::restore(&node).await;
     Ok(node)
+}
+
+/// A directory that may be gone on with, and its metadata.
+struct Enrolled {
+    wal: Wal,
+    recovered: Recovered,
+    metadata: Metadata,
+    me: Me,
+    starts: Command,
+}
+
+async fn enrolled(
+    config: &Config,
+    store: &Store,
+    beside: &Beside,
+    rings: &Rings,
+    on_disk: &[u64],
+) -> Result<Enrolled, StartError> {
+    let metadata_spec = spec(store, METADATA_SHARD, store.epoch());
+    let (wal, recovered) = rings.open_shard(metadata_spec, config.metadata_options()).await?;
+    report(METADATA_SHARD, &recovered, &wal);
+    let metadata = Metadata::replay(wal.clone()).await?;
+    check_folders(config, store, &metadata, on_disk)?;
+    let (me, starts) = enrol::enrol(config, store, beside, &metadata).await?;
+    Ok(Enrolled { wal, recovered, metadata, me, starts })
 }
 
 fn backend(config: &Config) -> Result<Chosen, StartError> {
@@ -103,58 +143,40 @@ fn backend(config: &Config) -> Result<Chosen, StartError> {
 }
 
 /// Where a shard of this store lives.
-pub(crate) fn spec(store: &Store, shard: u64) -> ShardSpec {
+pub(crate) fn spec(store: &Store, shard: u64, epoch: u32) -> ShardSpec {
     ShardSpec {
         shard,
         dir: store.shard_dir(shard),
         lost_and_found: store.lost_and_found(),
         cluster: store.cluster(),
-        epoch: store.epoch(),
+        epoch,
     }
 }
 
-/// Opens all data shards of the metadata at once.
-async fn open_shards(
+/// Whether the folders on the disk are those of the metadata's shards.
+fn check_folders(
     config: &Config,
     store: &Store,
-    rings: &Arc<Rings>,
     metadata: &Metadata,
     on_disk: &[u64],
-) -> Result<Vec<(u64, Shard)>, StartError> {
+) -> Result<(), StartError> {
     let loads = metadata.read(|state| state.loads());
     let known: BTreeSet<u64> = loads.keys().copied().collect();
     for shard in on_disk.iter().filter(|shard| **shard != METADATA_SHARD && !known.contains(shard)) {
         let dir = store.shard_dir(*shard);
         tracing::error!(shard, dir = %dir.display(), "a shard that the metadata does not know: left as it is");
     }
-    let mut opening = JoinSet::new();
-    for (shard, partitions) in loads {
-        if partitions > 0 && !on_disk.contains(&shard) && !config.accept_loss {
-            return Err(StartError::MissingShard { shard, dir: store.shard_dir(shard) });
+    let missing = |(shard, partitions): &(u64, usize)| *partitions > 0 && !on_disk.contains(shard);
+    match loads.into_iter().find(missing) {
+        Some((shard, _)) if !config.accept_loss => {
+            Err(StartError::MissingShard { shard, dir: store.shard_dir(shard) })
         }
-        let (rings, spec, options) = (Arc::clone(rings), spec(store, shard), config.shard_options());
-        opening.spawn(async move { open_shard(&rings, spec, options).await });
+        _ => Ok(()),
     }
-    let mut shards = Vec::new();
-    while let Some(opened) = opening.join_next().await {
-        shards.push(opened.map_err(|_| RingError::Gone)??);
-    }
-    Ok(shards)
 }
 
-/// Opens one shard and says what recovery found.
-pub(crate) async fn open_shard(
-    rings: &Rings,
-    spec: ShardSpec,
-    options: Options,
-) -> Result<(u64, Shard), RingError> {
-    let id = spec.shard;
-    let (wal, recovered) = rings.open_shard(spec, options).await?;
-    report(id, &recovered, &wal);
-    Ok((id, Shard { wal, recovered }))
-}
-
-fn report(shard: u64, recovered: &Recovered, wal: &Wal) {
+/// Says what recovery found.
+pub(crate) fn report(shard: u64, recovered: &Recovered, wal: &Wal) {
     let Recovered { frames_scanned, bytes_scanned, verdicts, cut, took } = recovered;
     tracing::info!(shard, frames_scanned, bytes_scanned, ?took, "shard open");
     for verdict in verdicts {

@@ -7,12 +7,17 @@
 //! recovery at the next start decides what holds.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tidelog_format::promise::Promises;
 use tidelog_io::clock::Clock;
 use tidelog_io::random::Entropy;
 use tidelog_io::{BackendKind, Disk, IoError, block_on_posix, block_on_uring};
-use tidelog_wal::{OpenError, Options, Recovered, ShardSpec, Store, StoreError, Wal, open_shard};
+use tidelog_wal::{
+    Ended, OpenError, OpenSpan, Options, PromiseFile, PromisesFound, Recovered, ShardSpec, SpanBase, Store,
+    StoreError, SuperblockFile, Wal, find_shard, open_shard,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -33,16 +38,96 @@ pub(crate) enum RingError {
     Gone,
 }
 
+/// Who waits for a job.
+type Reply<T> = oneshot::Sender<Result<T, RingError>>;
+
 enum Job {
     OpenStore {
         dir: PathBuf,
-        reply: oneshot::Sender<Result<(Store, Vec<u64>), RingError>>,
+        reply: Reply<(Store, Vec<u64>, Beside)>,
+    },
+    FindShard {
+        spec: ShardSpec,
+        base: Option<SpanBase>,
+        options: Options,
+        reply: Reply<Ended>,
+        open: oneshot::Receiver<(OpenSpan, Reply<(Wal, Recovered)>)>,
     },
     OpenShard {
         spec: ShardSpec,
         options: Options,
-        reply: oneshot::Sender<Result<(Wal, Recovered), RingError>>,
+        reply: Reply<(Wal, Recovered)>,
     },
+}
+
+/// What a data directory keeps beside its shards, on the thread where it was opened: superblock and promises.
+#[derive(Debug, Clone)]
+pub(crate) struct Beside {
+    jobs: mpsc::Sender<BesideJob>,
+    found: Arc<PromisesFound>,
+    promised: Arc<Promises>,
+}
+
+enum BesideJob {
+    Raise(Reply<u64>),
+    TakeBack(Reply<()>),
+    Keep(Promises, Reply<()>),
+    BeginAnew(PathBuf, Promises, Reply<PathBuf>),
+}
+
+/// A shard that was looked at, and waits on its thread for what is decided about it.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// How far its frames go.
+    pub(crate) ended: Ended,
+    open: oneshot::Sender<(OpenSpan, Reply<(Wal, Recovered)>)>,
+}
+
+impl Found {
+    /// Opens the next span, on the thread that looked.
+    pub(crate) async fn open(self, span: OpenSpan) -> Result<(Wal, Recovered), RingError> {
+        let (reply, answer) = oneshot::channel();
+        self.open.send((span, reply)).map_err(|_| RingError::Gone)?;
+        answer.await.map_err(|_| RingError::Gone)?
+    }
+}
+
+impl Beside {
+    /// What was found of the promise journal.
+    pub(crate) fn found(&self) -> &PromisesFound {
+        &self.found
+    }
+
+    /// What the journal said at the start.
+    pub(crate) fn promised(&self) -> &Promises {
+        &self.promised
+    }
+
+    /// Writes the superblock's next generation, durably.
+    pub(crate) async fn raise(&self) -> Result<u64, RingError> {
+        self.ask(BesideJob::Raise).await
+    }
+
+    /// Leaves the superblock at the generation that was found.
+    pub(crate) async fn take_back(&self) -> Result<(), RingError> {
+        self.ask(BesideJob::TakeBack).await
+    }
+
+    /// Makes promises durable, all with one write.
+    pub(crate) async fn keep(&self, promises: Promises) -> Result<(), RingError> {
+        self.ask(|reply| BesideJob::Keep(promises, reply)).await
+    }
+
+    /// Puts a damaged journal aside and begins it anew; answers where the old one is.
+    pub(crate) async fn begin_anew(&self, aside: PathBuf, promises: Promises) -> Result<PathBuf, RingError> {
+        self.ask(|reply| BesideJob::BeginAnew(aside, promises, reply)).await
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> BesideJob) -> Result<T, RingError> {
+        let (reply, answer) = oneshot::channel();
+        self.jobs.send(job(reply)).await.map_err(|_| RingError::Gone)?;
+        answer.await.map_err(|_| RingError::Gone)?
+    }
 }
 
 /// All ring threads of this process.
@@ -73,13 +158,28 @@ impl Rings {
     }
 
     /// Opens the data directory; answers it with the shards that have a folder there.
-    pub(crate) async fn open_store(&self, dir: PathBuf) -> Result<(Store, Vec<u64>), RingError> {
+    pub(crate) async fn open_store(&self, dir: PathBuf) -> Result<(Store, Vec<u64>, Beside), RingError> {
         let (reply, answer) = oneshot::channel();
         self.send(Job::OpenStore { dir, reply })?;
         answer.await.map_err(|_| RingError::Gone)?
     }
 
-    /// Recovers a shard on the next thread in turn and runs it there until it is closed.
+    /// Looks at a shard on the next thread in turn, which then waits to be told what span to open, and runs it until it is
+    /// closed.
+    pub(crate) async fn find_shard(
+        &self,
+        spec: ShardSpec,
+        base: Option<SpanBase>,
+        options: Options,
+    ) -> Result<Found, RingError> {
+        let (reply, answer) = oneshot::channel();
+        let (go, open) = oneshot::channel();
+        self.send(Job::FindShard { spec, base, options, reply, open })?;
+        let ended = answer.await.map_err(|_| RingError::Gone)??;
+        Ok(Found { ended, open: go })
+    }
+
+    /// Recovers the metadata's shard on the next thread in turn and runs it there until it is closed.
     pub(crate) async fn open_shard(
         &self,
         spec: ShardSpec,
@@ -126,34 +226,108 @@ async fn work<D: Disk>(disk: D, mut jobs: mpsc::UnboundedReceiver<Job>, around: 
 
 async fn serve<D: Disk>(disk: D, job: Job, around: Surroundings) {
     match job {
-        Job::OpenStore { dir, reply } => {
-            let opened = open_store(&disk, dir, &around).await;
-            let _ = reply.send(opened);
-        }
+        Job::OpenStore { dir, reply } => open_store(disk, dir, around, reply).await,
         Job::OpenShard { spec, options, reply } => {
             let shard = spec.shard;
-            match open_shard(disk, spec, options, around.clock, around.entropy).await {
-                Ok((wal, engine, recovered)) => {
-                    if reply.send(Ok((wal, recovered))).is_ok() {
-                        engine.run().await;
-                    }
-                }
+            let opened = open_shard(disk, spec, options, around.clock, around.entropy).await;
+            run(opened.map_err(|source| failed(shard, source)), reply).await;
+        }
+        Job::FindShard { spec, base, options, reply, open } => {
+            let shard = spec.shard;
+            let found = match find_shard(disk, spec, base, options).await {
+                Ok(found) => found,
                 Err(source) => {
-                    let _ = reply.send(Err(RingError::Open { shard, source: Box::new(source) }));
+                    let _ = reply.send(Err(failed(shard, source)));
+                    return;
                 }
-            }
+            };
+            let _ = reply.send(Ok(found.ended()));
+            // Whoever looked may have given up.
+            let Ok((span, reply)) = open.await else { return };
+            let opened = found.open(span, around.clock, around.entropy).await;
+            run(opened.map_err(|source| failed(shard, source)), reply).await;
         }
     }
 }
 
+fn failed(shard: u64, source: OpenError) -> RingError {
+    RingError::Open { shard, source: Box::new(source) }
+}
+
+/// Hands an opened shard over and runs its engine.
+async fn run<D: Disk>(
+    opened: Result<(Wal, tidelog_wal::Engine<D>, Recovered), RingError>,
+    reply: Reply<(Wal, Recovered)>,
+) {
+    match opened {
+        Ok((wal, engine, recovered)) => {
+            if reply.send(Ok((wal, recovered))).is_ok() {
+                engine.run().await;
+            }
+        }
+        Err(error) => {
+            let _ = reply.send(Err(error));
+        }
+    }
+}
+
+/// Opens the directory, and stays to write its superblock and its promises.
 async fn open_store<D: Disk>(
-    disk: &D,
+    disk: D,
     dir: PathBuf,
-    around: &Surroundings,
-) -> Result<(Store, Vec<u64>), RingError> {
-    let store = Store::open(disk, &dir, &around.entropy, &around.clock).await?;
-    let shards = store.shards_on_disk(disk).await?;
-    Ok((store, shards))
+    around: Surroundings,
+    reply: Reply<(Store, Vec<u64>, Beside)>,
+) {
+    let opened = async {
+        let store = Store::open(&disk, &dir, &around.entropy, &around.clock).await?;
+        let shards = store.shards_on_disk(&disk).await?;
+        let superblock = store.superblock_file(&disk).await?;
+        let (promises, found) = PromiseFile::open(disk.clone(), dir, store.cluster(), around.entropy).await?;
+        Ok::<_, RingError>((store, shards, superblock, promises, found))
+    };
+    match opened.await {
+        Ok((store, shards, superblock, promises, found)) => {
+            let (jobs, ends) = mpsc::channel(1);
+            let promised = Arc::new(promises.promises().clone());
+            let beside = Beside { jobs, found: Arc::new(found), promised };
+            if reply.send(Ok((store, shards, beside))).is_ok() {
+                keep_beside(superblock, promises, ends).await;
+            }
+        }
+        Err(error) => {
+            let _ = reply.send(Err(error));
+        }
+    }
+}
+
+/// Writes what it is asked to, one after the other, until nobody can ask any more. An answer that nobody waits for is
+/// dropped.
+async fn keep_beside<D: Disk>(
+    mut superblock: SuperblockFile<D::File>,
+    mut promises: PromiseFile<D>,
+    mut jobs: mpsc::Receiver<BesideJob>,
+) {
+    while let Some(job) = jobs.recv().await {
+        match job {
+            BesideJob::Raise(reply) => {
+                let _ = reply.send(superblock.raise().await.map_err(RingError::Io));
+            }
+            BesideJob::TakeBack(reply) => {
+                let _ = reply.send(superblock.take_back().await.map_err(RingError::Io));
+            }
+            BesideJob::Keep(more, reply) => {
+                let _ = reply.send(promises.keep(&more).await.map_err(RingError::Io));
+            }
+            BesideJob::BeginAnew(aside, more, reply) => {
+                let done = async {
+                    let kept_in = promises.put_aside(aside).await?;
+                    promises.keep(&more).await?;
+                    Ok(kept_in)
+                };
+                let _ = reply.send(done.await.map_err(RingError::Io));
+            }
+        }
+    }
 }
 
 /// Makes a panic on a ring thread end the process, after the usual message: tokio would catch it, and everyone who

@@ -20,6 +20,7 @@ use crate::config::{Advertised, Config, Kafka, ServeArgs};
 use crate::listener::Front;
 use crate::node::Node;
 use crate::open::{self, StartError};
+use crate::spans::generation;
 use crate::{groups, listener, retention, ring};
 
 /// How long requests have to come to their end when the node stops.
@@ -68,6 +69,7 @@ async fn live(config: Config) -> Result<bool, StartError> {
     let front = Front::http(&node);
     tokio::spawn(listener::run(Arc::clone(&node), listener, front, alive));
     tokio::spawn(retention::run(Arc::clone(&node)));
+    tokio::spawn(generation::run(Arc::clone(&node)));
     groups::start(&node);
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),

@@ -18,7 +18,6 @@ use tokio::task::JoinSet;
 
 use crate::failure::Failure;
 use crate::node::{LivePartition, LiveTopic, Node};
-use crate::open::{self, open_shard};
 use tidelog_meta::{Command, Retention, place, plan};
 
 impl Node {
@@ -145,8 +144,7 @@ impl Node {
             ids.filter(|id| self.wal(*id).is_none()).collect()
         });
         for id in missing {
-            let spec = open::spec(&self.store, id);
-            let (id, shard) = open_shard(&self.rings, spec, self.config.shard_options()).await?;
+            let shard = self.start().open_new(id).await?;
             self.add_shard(id, shard);
         }
         Ok(self.metadata.read(|state| place(state, class, count))?)

@@ -49,6 +49,13 @@ impl Frame {
         Ok(Frame { header, next_chain, bytes })
     }
 
+    /// A frame that this process has just made: what it wrote itself need not be verified. Where nobody but its own disk
+    /// gets it, which has the bytes already, `bytes` may be empty.
+    pub fn made(header: FrameHeader, next_chain: u64, bytes: Bytes) -> Frame {
+        debug_assert!(bytes.is_empty() || bytes.len() == header.total_len());
+        Frame { header, next_chain, bytes }
+    }
+
     /// Its number in the shard.
     pub fn lsn(&self) -> u64 {
         self.header.lsn
@@ -89,7 +96,7 @@ impl Frame {
         &self.bytes
     }
 
-    /// Bytes of the frame, whole blocks.
+    /// Bytes that it takes in memory, whole blocks.
     #[expect(clippy::len_without_is_empty, reason = "a frame is never without its header")]
     pub fn len(&self) -> usize {
         debug_assert!(self.bytes.len().is_multiple_of(BLOCK));

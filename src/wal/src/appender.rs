@@ -164,6 +164,13 @@ impl<D: Disk> Appender<D> {
     /// Closes the frame, writes it, and publishes what came before meanwhile.
     async fn write_frame(&mut self) -> Result<(), IoError> {
         let Some((file, write, framed)) = self.close_frame() else { return Ok(()) };
+        let (opening, frame) = framed.made(&write.buf);
+        if !self.commits.framed(opening, frame) {
+            let why = "another process may write this shard now, and this one not any more";
+            let fenced = IoError::invalid("append", &self.shared.dir, why);
+            self.fail(framed.pending, Some(framed.lsn), &fenced);
+            return Err(fenced);
+        }
         let begun = Instant::now();
         let disk = self.disk.clone();
         let write = async { (file.write_at(write.buf, write.len, write.position).await, begun.elapsed()) };
@@ -316,8 +323,6 @@ impl<D: Disk> Appender<D> {
         let committed = self.commits.committed();
         let (write, framed) =
             writing.close_frame(&mut self.filling, next, &mut self.from, append_time, committed);
-        let (opening, frame) = framed.made(&write.buf);
-        self.commits.framed(opening, frame);
         self.offsets.framed(framed.lsn, framed.blocks);
         Some((Rc::clone(&writing.file), write, framed))
     }

@@ -12,9 +12,9 @@ pub trait Commits: std::fmt::Debug {
     /// appender so.
     fn may_frame(&mut self) -> bool;
 
-    /// A frame goes to this disk now, together with the opening frame before it if a segment begins. Their bytes may be
-    /// sent elsewhere meanwhile.
-    fn framed(&mut self, opening: Option<Made<'_>>, frame: Made<'_>);
+    /// A frame was made, together with the opening frame before it if a segment begins. Their bytes may be sent elsewhere
+    /// meanwhile. Whether they may go to this disk: not when it has promised somebody else to take no more of this span.
+    fn framed(&mut self, opening: Option<Made<'_>>, frame: Made<'_>) -> bool;
 
     /// The write in flight has returned: everything that was framed is durable on this disk.
     fn written(&mut self);
@@ -46,8 +46,9 @@ impl Commits for OwnDisk {
         true
     }
 
-    fn framed(&mut self, _: Option<Made<'_>>, frame: Made<'_>) {
+    fn framed(&mut self, _: Option<Made<'_>>, frame: Made<'_>) -> bool {
         self.framed = frame.header.lsn.saturating_add(1);
+        true
     }
 
     fn written(&mut self) {

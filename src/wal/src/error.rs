@@ -195,6 +195,14 @@ pub enum StoreError {
         /// Damage or a newer version.
         source: tidelog_format::superblock::SuperblockError,
     },
+    /// Written by a newer version.
+    #[error("{file}: {source}", file = file.display())]
+    Newer {
+        /// The file.
+        file: PathBuf,
+        /// What is newer.
+        source: Unsupported,
+    },
     /// The incarnation counter is used up.
     #[error("{dir} was opened {count} times, no more epochs are left", dir = dir.display())]
     Exhausted {

@@ -17,6 +17,8 @@ use crate::error::StoreError;
 pub struct Store {
     dir: PathBuf,
     superblock: Superblock,
+    /// What the superblock said before this start; `None` in a new directory.
+    found: Option<Superblock>,
     epoch: u32,
     _lock: DirLock,
 }
@@ -58,6 +60,7 @@ impl Store {
                 (fresh(entropy, clock), true)
             }
         };
+        let found = (!is_new).then_some(superblock);
         superblock.incarnation += 1;
         let exhausted = || StoreError::Exhausted { dir: dir.to_owned(), count: superblock.incarnation };
         let epoch = u32::try_from(superblock.incarnation)
@@ -70,7 +73,26 @@ impl Store {
             file.sync().await?;
             disk.sync_dir(dir).await?;
         }
-        Ok(Store { dir: dir.to_owned(), superblock, epoch, _lock: lock })
+        Ok(Store { dir: dir.to_owned(), superblock, found, epoch, _lock: lock })
+    }
+
+    /// The superblock's file, to be written again while the process runs.
+    ///
+    /// # Errors
+    /// A failing disk.
+    pub async fn superblock_file<D: Disk>(&self, disk: &D) -> Result<SuperblockFile<D::File>, IoError> {
+        let file = disk.open(&self.dir.join(name::SUPERBLOCK), Access::Durable).await?;
+        Ok(SuperblockFile { file, superblock: self.superblock, found: self.found })
+    }
+
+    /// The superblock's generation before this start wrote it; `None` in a new directory.
+    pub fn found_generation(&self) -> Option<u64> {
+        self.found.map(|found| found.generation)
+    }
+
+    /// The superblock's generation since this start.
+    pub fn generation(&self) -> u64 {
+        self.superblock.generation
     }
 
     /// The cluster's id.
@@ -93,8 +115,8 @@ impl Store {
         self.superblock.incarnation
     }
 
-    /// Epoch of the spans that this process opens. On a single node the incarnation serves: it grows with every
-    /// start and is durable before anything is written.
+    /// Epoch of the metadata shard's span while a node is alone: its incarnation, which grows with every start and is
+    /// durable before anything is written. Data shards get theirs from the metadata.
     pub fn epoch(&self) -> u32 {
         self.epoch
     }
@@ -145,6 +167,39 @@ async fn sweep_trials<D: Disk>(disk: &D, dir: &Path) -> Result<(), IoError> {
         }
     }
     Ok(())
+}
+
+/// A superblock that is written again from time to time, so that a directory that went back in time is found out.
+#[derive(Debug)]
+pub struct SuperblockFile<F: DiskFile> {
+    file: F,
+    superblock: Superblock,
+    found: Option<Superblock>,
+}
+
+impl<F: DiskFile> SuperblockFile<F> {
+    /// Writes the next generation; gives it once it is durable.
+    ///
+    /// # Errors
+    /// A failing disk.
+    pub async fn raise(&mut self) -> Result<u64, IoError> {
+        write(&self.file, &mut self.superblock).await?;
+        Ok(self.superblock.generation)
+    }
+
+    /// Goes back to the generation that was found, for a directory that this process must not use: starts that are refused
+    /// must not make it look younger. Their number still counts as incarnations.
+    ///
+    /// # Errors
+    /// A failing disk.
+    pub async fn take_back(&mut self) -> Result<(), IoError> {
+        let Some(found) = self.found else { return Ok(()) };
+        let void = u64::from(self.superblock.copy()) * BLOCK as u64;
+        self.superblock = Superblock { incarnation: self.superblock.incarnation, ..found };
+        self.superblock.generation -= 1;
+        write(&self.file, &mut self.superblock).await?;
+        self.file.write_at(Buf::heap(BLOCK), BLOCK, void).await.0
+    }
 }
 
 async fn refuse_foreign<D: Disk>(disk: &D, dir: &Path) -> Result<(), StoreError> {

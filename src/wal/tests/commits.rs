@@ -5,7 +5,7 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use support::*;
 use tidelog_format::entry::EntryKind;
@@ -16,7 +16,8 @@ use tidelog_io::clock::Clock;
 use tidelog_io::random::Entropy;
 use tidelog_io::sim::{Sim, block_on_sim};
 use tidelog_wal::{
-    Commits, Ended, Made, OpenSpan, Options, OwnDisk, ShardSpec, SpanBase, Stats, Status, Wal, find_shard,
+    AppendError, Commits, Ended, Made, OpenSpan, Options, OwnDisk, ShardSpec, SpanBase, Stats, Status, Wal,
+    find_shard,
 };
 
 /// A quorum that somebody else has.
@@ -25,6 +26,7 @@ struct Held {
     committed: Arc<AtomicU64>,
     framed: Arc<AtomicU64>,
     written: Arc<AtomicU64>,
+    fenced: Arc<AtomicBool>,
 }
 
 impl Held {
@@ -39,7 +41,7 @@ impl Commits for Held {
         true
     }
 
-    fn framed(&mut self, opening: Option<Made<'_>>, frame: Made<'_>) {
+    fn framed(&mut self, opening: Option<Made<'_>>, frame: Made<'_>) -> bool {
         for made in opening.iter().chain([&frame]) {
             let place = Expect { block_index: made.header.block_index, ..Expect::default() };
             let Found::Frame(found) = scan(made.bytes, &place) else { panic!("not a frame") };
@@ -47,6 +49,7 @@ impl Commits for Held {
             assert!(found.header.committed_lsn <= self.committed.load(Ordering::SeqCst));
         }
         self.framed.store(frame.header.lsn + 1, Ordering::SeqCst);
+        !self.fenced.load(Ordering::SeqCst)
     }
 
     fn written(&mut self) {
@@ -154,6 +157,33 @@ fn what_is_durable_and_not_committed_is_neither_answered_nor_shown() {
             assert_eq!(read_all(&wal, 1, 0).await.len(), 2);
         },
     );
+}
+
+#[test]
+fn a_frame_that_must_not_be_written_is_not_and_nothing_comes_after_it() {
+    let (sim, held) = (Sim::new(8), Held::default());
+    let rule = held.clone();
+    held.committed.store(u64::MAX, Ordering::SeqCst);
+    with_span(
+        &sim,
+        None,
+        spec(1),
+        options(),
+        |_| Box::new(rule),
+        async |wal, _| {
+            create(&wal, 1).await;
+            held.fenced.store(true, Ordering::SeqCst);
+            let refused = wal.append(1, batch(&["late".to_owned()])).await;
+            assert!(matches!(refused, Err(AppendError::OutcomeUnknown { .. })), "{refused:?}");
+            held.fenced.store(false, Ordering::SeqCst);
+            assert!(wal.append(1, batch(&["later".to_owned()])).await.is_err());
+            assert_eq!(read_all(&wal, 1, 0).await, []);
+        },
+    );
+    with_span(&sim, None, spec(2), options(), own, async |wal, ended| {
+        assert_eq!(ended.lsn, 3, "nothing of it is on the disk");
+        assert_eq!(read_all(&wal, 1, 0).await, []);
+    });
 }
 
 #[test]

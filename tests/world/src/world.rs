@@ -109,7 +109,7 @@ impl World {
             let quorum = (replicas.len() / 2 + 1) as u8;
             let salt = self.fabric.chance.salt();
             let span = NewSpan { replicas, quorum, leader, salt };
-            self.fabric.apply(&Command::OpenFirstSpan { shard, span });
+            self.fabric.apply(&Command::OpenFirstSpan { shard, span, base: 0 });
         }
         true
     }

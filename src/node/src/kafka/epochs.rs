@@ -10,7 +10,7 @@ use tidelog_proto::kafka::offset_for_leader_epoch::{
 };
 
 use super::failure;
-use super::fetch::check_epoch;
+use super::fetch::{check_epoch, epoch};
 use super::produce::offset;
 use crate::node::{LivePartition, LiveTopic, Node};
 
@@ -24,7 +24,7 @@ pub(super) async fn ends(
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in topic.partitions {
             let mut answer = EpochEndOffset { partition: asked.partition, ..EpochEndOffset::default() };
-            match end(node, live.as_deref(), &asked).await {
+            match end(live.as_deref(), &asked).await {
                 Ok(Some((epoch, end))) => (answer.leader_epoch, answer.end_offset) = (epoch, end),
                 Ok(None) => {}
                 Err(code) => answer.error_code = code.into(),
@@ -39,16 +39,15 @@ pub(super) async fn ends(
 /// The last epoch up to the one asked for that has records, and the offset behind its last one; `None` for an epoch
 /// that is not known.
 async fn end(
-    node: &Node,
     topic: Option<&LiveTopic>,
     asked: &OffsetForLeaderPartition,
 ) -> Result<Option<(i32, i64)>, ErrorCode> {
     let unknown = ErrorCode::UnknownTopicOrPartition;
     let number = u32::try_from(asked.partition).map_err(|_| unknown)?;
     let partition = topic.and_then(|topic| topic.partition(number).ok()).ok_or(unknown)?;
-    check_epoch(node, asked.current_leader_epoch)?;
+    check_epoch(partition, asked.current_leader_epoch)?;
     let state = partition.wal.partition(partition.id).ok_or(unknown)?;
-    let ours = i32::try_from(node.store.epoch()).unwrap_or(i32::MAX);
+    let ours = epoch(partition);
     if asked.leader_epoch == ours {
         return Ok(Some((ours, offset(state.next_offset))));
     }

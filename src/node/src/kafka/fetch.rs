@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::failure;
 use super::metadata::find;
 use super::produce::offset;
-use crate::node::{LiveTopic, Node};
+use crate::node::{LivePartition, LiveTopic, Node};
 
 /// One partition of the request.
 struct Wanted {
@@ -55,7 +55,7 @@ pub(super) async fn fetch(node: &Arc<Node>, version: i16, request: FetchRequest)
     let least = usize::try_from(min_bytes).unwrap_or(0).min(budget);
     let start = node.next_turn() as usize;
     loop {
-        let found = read_all(node, &mut wanted, budget, start).await;
+        let found = read_all(&mut wanted, budget, start).await;
         if found.failed || found.bytes >= least || Instant::now() >= until {
             break;
         }
@@ -84,14 +84,14 @@ struct Found {
 }
 
 /// Reads what is there, from partition number `start` on, counted round.
-async fn read_all(node: &Node, wanted: &mut [Wanted], budget: usize, start: usize) -> Found {
+async fn read_all(wanted: &mut [Wanted], budget: usize, start: usize) -> Found {
     let mut found = Found::default();
     let count = wanted.len();
     for turn in 0..count {
         let one = &mut wanted[(start + turn) % count];
         let room = budget.saturating_sub(found.bytes);
         one.answer.records = Batches::default();
-        match read(node, one, room, found.bytes == 0).await {
+        match read(one, room, found.bytes == 0).await {
             Ok(bytes) => found.bytes += bytes,
             Err(code) => {
                 one.answer.error_code = code.into();
@@ -103,11 +103,11 @@ async fn read_all(node: &Node, wanted: &mut [Wanted], budget: usize, start: usiz
 }
 
 /// Reads one partition into its answer; without room only its watermarks.
-async fn read(node: &Node, one: &mut Wanted, room: usize, first: bool) -> Result<usize, ErrorCode> {
+async fn read(one: &mut Wanted, room: usize, first: bool) -> Result<usize, ErrorCode> {
     let topic = one.topic.as_ref().map_err(|code| *code)?;
     let partition = u32::try_from(one.asked.partition).ok().and_then(|number| topic.partition(number).ok());
     let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    check_epoch(node, one.asked.current_leader_epoch)?;
+    check_epoch(partition, one.asked.current_leader_epoch)?;
     let state = partition.wal.partition(partition.id).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let answer = &mut one.answer;
     answer.high_watermark = offset(state.next_offset);
@@ -138,9 +138,14 @@ async fn read(node: &Node, one: &mut Wanted, room: usize, first: bool) -> Result
     Ok(answer.records.len())
 }
 
+/// The leader epoch of a partition: its shard's span.
+pub(super) fn epoch(partition: &LivePartition) -> i32 {
+    i32::try_from(partition.wal.epoch()).unwrap_or(i32::MAX)
+}
+
 /// Whether the client knows the leader that we are.
-pub(super) fn check_epoch(node: &Node, known: i32) -> Result<(), ErrorCode> {
-    let ours = i32::try_from(node.store.epoch()).unwrap_or(i32::MAX);
+pub(super) fn check_epoch(partition: &LivePartition, known: i32) -> Result<(), ErrorCode> {
+    let ours = epoch(partition);
     match known {
         -1 => Ok(()),
         older if older < ours => Err(ErrorCode::FencedLeaderEpoch),

@@ -9,9 +9,9 @@ use tidelog_proto::kafka::list_offsets::{
 };
 
 use super::failure;
-use super::fetch::check_epoch;
+use super::fetch::{check_epoch, epoch};
 use super::produce::offset;
-use crate::node::{LiveTopic, Node};
+use crate::node::{LivePartition, LiveTopic, Node};
 
 /// Behind the last record.
 const LATEST: i64 = -1;
@@ -30,41 +30,35 @@ pub(super) async fn list_offsets(node: &Arc<Node>, request: ListOffsetsRequest) 
         let live = node.topic(&topic.name);
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in topic.partitions {
-            partitions.push(answer(node, live.as_deref(), &asked).await);
+            partitions.push(answer(live.as_deref(), &asked).await);
         }
         topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
     }
     ListOffsetsResponse { topics, throttle_time_ms: 0 }
 }
 
-async fn answer(
-    node: &Node,
-    topic: Option<&LiveTopic>,
-    asked: &ListOffsetsPartition,
-) -> ListOffsetsPartitionResponse {
+async fn answer(topic: Option<&LiveTopic>, asked: &ListOffsetsPartition) -> ListOffsetsPartitionResponse {
     let mut answer =
         ListOffsetsPartitionResponse { partition_index: asked.partition_index, ..Default::default() };
-    match find(node, topic, asked).await {
+    match find(topic, asked).await {
         Ok((timestamp, at)) => {
-            answer.timestamp = timestamp;
-            answer.offset = at;
-            answer.leader_epoch = i32::try_from(node.store.epoch()).unwrap_or(-1);
+            (answer.timestamp, answer.offset) = (timestamp, at);
+            answer.leader_epoch = partition(topic, asked).map_or(-1, epoch);
         }
         Err(code) => answer.error_code = code.into(),
     }
     answer
 }
 
+fn partition<'a>(topic: Option<&'a LiveTopic>, asked: &ListOffsetsPartition) -> Option<&'a LivePartition> {
+    topic?.partition(u32::try_from(asked.partition_index).ok()?).ok()
+}
+
 /// Timestamp and offset; -1 where there is none.
-async fn find(
-    node: &Node,
-    topic: Option<&LiveTopic>,
-    asked: &ListOffsetsPartition,
-) -> Result<(i64, i64), ErrorCode> {
+async fn find(topic: Option<&LiveTopic>, asked: &ListOffsetsPartition) -> Result<(i64, i64), ErrorCode> {
     let unknown = ErrorCode::UnknownTopicOrPartition;
-    let number = u32::try_from(asked.partition_index).map_err(|_| unknown)?;
-    let partition = topic.and_then(|topic| topic.partition(number).ok()).ok_or(unknown)?;
-    check_epoch(node, asked.current_leader_epoch)?;
+    let partition = partition(topic, asked).ok_or(unknown)?;
+    check_epoch(partition, asked.current_leader_epoch)?;
     let state = partition.wal.partition(partition.id).ok_or(unknown)?;
     let by_time = match asked.timestamp {
         LATEST => return Ok((-1, offset(state.next_offset))),

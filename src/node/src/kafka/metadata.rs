@@ -89,15 +89,16 @@ fn by_id(node: &Node, topic_id: Uuid) -> MetadataResponseTopic {
 }
 
 fn describe(node: &Node, topic: &LiveTopic) -> MetadataResponseTopic {
-    let (us, leader_epoch) = (broker(node), i32::try_from(node.store.epoch()).unwrap_or(i32::MAX));
-    let partitions = (0..).zip(&topic.partitions).map(|(partition_index, _)| MetadataResponsePartition {
-        partition_index,
-        leader_id: us,
-        leader_epoch,
-        replica_nodes: vec![us],
-        isr_nodes: vec![us],
-        ..MetadataResponsePartition::default()
-    });
+    let us = broker(node);
+    let partitions =
+        (0..).zip(&topic.partitions).map(|(partition_index, partition)| MetadataResponsePartition {
+            partition_index,
+            leader_id: us,
+            leader_epoch: super::fetch::epoch(partition),
+            replica_nodes: vec![us],
+            isr_nodes: vec![us],
+            ..MetadataResponsePartition::default()
+        });
     MetadataResponseTopic {
         name: Some(topic.name.clone()),
         topic_id: topic.uuid,

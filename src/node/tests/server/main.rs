@@ -13,6 +13,7 @@ mod kafka;
 mod limits;
 mod opentsdb;
 mod records;
+mod spans;
 mod topics;
 
 use serde_json::Value;
