@@ -1,6 +1,8 @@
 //! Bodies of the fuzz targets for segments, footers and superblocks: no input panics, what is read has the
 //! promised form, and what was decoded survives being encoded.
 
+mod parts;
+
 use crate::block::{self, BLOCK, Damage, HEADER_LEN, MAGIC};
 use crate::entry::EntryKind;
 use crate::footer::Footer;
@@ -10,6 +12,8 @@ use crate::scan::{Expect, Found, scan, scan_unverified};
 use crate::superblock::Superblock;
 use crate::trailer::Trailer;
 use crate::walk::{Outcome, Step, Walk};
+
+pub use parts::{fuzz_compression, fuzz_parts};
 
 /// Walks `data` as a segment's file. The first byte chooses what is known beforehand, and whether checksums are
 /// put right first, so that a mutated field gets past the first door. Panics only when an invariant is broken.
@@ -203,6 +207,7 @@ mod tests {
         for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/vectors")).unwrap() {
             let file = std::fs::read(entry.unwrap().path()).unwrap();
             fuzz_footer(&file);
+            fuzz_parts(&file);
             for at in (0..file.len()).step_by(BLOCK) {
                 fuzz_footer(&file[at..]);
             }

@@ -4,7 +4,7 @@
 use tidelog_proto::kafka::ApiKey;
 use tidelog_proto::kafka::fuzz::fuzz_api;
 
-const TARGETS: [fn(&[u8]); 8] = [
+const TARGETS: [fn(&[u8]); 13] = [
     tidelog_format::fuzz::fuzz_scan,
     tidelog_format::fuzz::fuzz_footer,
     tidelog_format::batch::fuzz_batch,
@@ -13,6 +13,11 @@ const TARGETS: [fn(&[u8]); 8] = [
     tidelog_proto::fuzz::fuzz_records,
     tidelog_proto::kafka::fuzz::fuzz_connection,
     any_api,
+    tidelog_format::fuzz::fuzz_parts,
+    tidelog_format::fuzz::fuzz_compression,
+    tidelog_proto::fuzz::fuzz_groups,
+    tidelog_proto::fuzz::fuzz_http_admin,
+    tidelog_proto::peer::fuzz_peer,
 ];
 
 /// The next byte chooses the API.

@@ -19,6 +19,7 @@ mod chains;
 #[cfg(test)]
 mod cluster_tests;
 mod command;
+pub mod fuzz;
 mod hash;
 mod hex;
 mod illegal;

@@ -3,7 +3,13 @@
 
 use bytes::BytesMut;
 
+use crate::consumer_protocol::{
+    decode_assignment, decode_subscription, encode_assignment, encode_subscription,
+};
+use crate::http::admin::{CreateTopic, Trim};
 use crate::http::body::BodyFormat;
+use crate::http::groups::SetOffsets;
+use crate::http::read_query::{ReadQuery, parse_produce_query};
 use crate::http::{answers, records};
 use crate::limits::Limits;
 use crate::opentsdb::http::{PutAnswer, PutBody, PutFlags};
@@ -92,6 +98,30 @@ fn check_point(point: &PointRef<'_>) {
 fn check_json(body: &str, may_be_empty: bool) {
     let is_json = serde_json::from_str::<serde::de::IgnoredAny>(body).is_ok();
     assert!(is_json || (may_be_empty && body.is_empty()), "an answer that is not JSON");
+}
+
+/// What members of a group send one another: what is understood is written and read as the same again.
+pub fn fuzz_groups(data: &[u8]) {
+    if let Ok(topics) = decode_subscription(data) {
+        let again = encode_subscription(topics.iter().map(String::as_str));
+        assert_eq!(decode_subscription(&again).as_ref(), Ok(&topics));
+    }
+    if let Ok(assignment) = decode_assignment(data) {
+        assert_eq!(decode_assignment(&encode_assignment(&assignment)).as_ref(), Ok(&assignment));
+    }
+}
+
+/// Queries, administration and read lines of HTTP.
+pub fn fuzz_http_admin(data: &[u8]) {
+    let _ =
+        (CreateTopic::decode(data), Trim::decode(data), SetOffsets::decode(data), answers::read_line(data));
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let limits = Limits::default();
+    let _ = (parse_produce_query(text), PutFlags::parse(text));
+    if let Ok(query) = ReadQuery::parse(text, &limits) {
+        let again = query.to_query();
+        assert_eq!(ReadQuery::parse(&again, &limits).as_ref(), Ok(&query), "{again}");
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@
 mod build;
 mod damage;
 mod directory;
+mod fuzz;
 mod inspected;
 mod opened;
 mod recovered;
@@ -28,5 +29,6 @@ mod sweep;
 mod truth;
 
 pub use damage::Kind;
+pub use fuzz::fuzz_recovery;
 pub use samples::{names, sample};
 pub use sweep::{Counts, Sweep};

@@ -1,6 +1,7 @@
 //! Judges every damage to the samples and prints a table: `damage [AT_MOST RANDOM [SAMPLE ...]]`.
 //!
-//! `AT_MOST` cases of each kind and file (0: all), `RANDOM` combinations.
+//! `AT_MOST` cases of each kind and file (0: all), `RANDOM` combinations. `TIDELOG_DAMAGE_THREADS` threads (default 2) do
+//! it; with `TIDELOG_DAMAGE_SHARE=3/10` only every tenth case is tried, so that the whole can be cut into parts.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a program for people who test")]
 
@@ -44,10 +45,15 @@ fn main() -> ExitCode {
 
 fn run(name: &str, at_most: u64, random: u64, threads: u64) -> Counts {
     let mut all = Counts::default();
+    let given = std::env::var("TIDELOG_DAMAGE_SHARE").ok();
+    let given = given.as_deref().and_then(|text| text.split_once('/'));
+    let (mine, parts) = given.and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?))).unwrap_or((0, 1));
     std::thread::scope(|scope| {
-        let part = |share| {
+        let part = |share: u64| {
             let sample = damage::sample(name).expect("the sample is built");
-            sample.run(at_most, random, (share, threads)).expect("a place for the inspector")
+            sample
+                .run(at_most, random, (mine + share * parts, threads * parts))
+                .expect("a place for the inspector")
         };
         let parts: Vec<_> = (0..threads).map(|share| scope.spawn(move || part(share))).collect();
         for part in parts {

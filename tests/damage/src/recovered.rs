@@ -205,3 +205,23 @@ async fn commands(wal: &Wal, truth: &Shard, seen: &mut Seen) {
         seen.lose(*lsn, "a command is gone".to_owned());
     }
 }
+
+/// Recovers twice, with a loss of power between: the second start finds what the first one made of it.
+pub(crate) fn recover_twice(sim: &Sim, shard: u64, epoch: u32) -> Result<(), String> {
+    let state = |sim: &Sim, epoch| {
+        with_shard(sim, spec(shard, epoch), options(), async |wal, _| {
+            let mut state: Vec<_> = wal.partitions();
+            state.sort_by_key(|(id, _)| *id);
+            let marks =
+                state.iter().map(|(id, here)| (*id, here.log_start, here.next_offset)).collect::<Vec<_>>();
+            (marks, matches!(wal.status(), Status::ReadOnly(_)))
+        })
+    };
+    let Ok(first) = state(sim, epoch) else { return Ok(()) };
+    let later = sim.crash(u64::from(epoch));
+    match state(&later, epoch + 1) {
+        Ok(second) if second == first => Ok(()),
+        Ok(second) => Err(format!("a second start finds {second:?}, the first one left {first:?}")),
+        Err(error) => Err(format!("a second start fails, the first one did not: {error}")),
+    }
+}

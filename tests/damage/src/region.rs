@@ -99,11 +99,11 @@ impl Regions {
         })
     }
 
-    /// The bytes from the frame with this LSN to the end block behind it.
-    pub(crate) fn write_of(&self, lsn: u64) -> Option<Range<usize>> {
-        let from = self.0.iter().find(|(_, region)| *region == Region::Frame(lsn))?.0.start;
-        let end = self.0.iter().find(|(_, region)| *region == Region::End)?;
-        Some(from..end.0.end)
+    /// The blocks of the frame with this LSN, and where the end block begins.
+    pub(crate) fn write_of(&self, lsn: u64) -> Option<(Range<usize>, usize)> {
+        let frame = &self.0.iter().find(|(_, region)| *region == Region::Frame(lsn))?.0;
+        let end = self.0.iter().find(|(_, region)| *region == Region::End)?.0.start;
+        Some((frame.start..frame.end.next_multiple_of(BLOCK), end))
     }
 
     /// The region of one byte.

@@ -9,7 +9,7 @@ use tidelog_format::name;
 use tidelog_format::superblock::Superblock;
 
 use crate::build::Built;
-use crate::damage::{Group, Kind, groups};
+use crate::damage::{Group, Kind, SECTOR, groups};
 use crate::directory::{Directory, segment};
 use crate::inspected::{Inspection, Inspector};
 use crate::opened::{Refusal, open};
@@ -54,6 +54,10 @@ impl Sweep {
         let of = |(path, bytes): (&String, &Arc<Vec<u8>>)| (path.clone(), Regions::of(path, bytes));
         let regions = built.directory.files.iter().map(of).collect();
         Sweep { name: name.to_owned(), built, regions }
+    }
+
+    pub(crate) fn epoch(&self) -> u32 {
+        self.built.epoch
     }
 
     /// Files and their bytes.
@@ -237,28 +241,28 @@ impl Judge<'_> {
         truth.commands.is_empty() && truth.wanted().all(|lsn| !lsns.contains(&lsn))
     }
 
-    /// Whether the superblock, and nothing else, is as it was at an earlier time.
+    /// Whether the superblock is another one and both its copies are intact: it is as it was at an earlier time.
     fn is_rolled_back(&self, damaged: &Directory) -> bool {
-        let intact = &self.built.directory.files;
-        let changed = |name: &&String| intact.get(*name) != damaged.files.get(*name);
-        let only = intact.keys().filter(changed).all(|name| name == name::SUPERBLOCK);
-        let here = damaged.files.get(name::SUPERBLOCK).is_some_and(|bytes| Superblock::is_whole(bytes));
-        only && here
+        let (before, now) = (&self.built.directory.files, damaged.files.get(name::SUPERBLOCK));
+        let whole = now.is_some_and(|bytes| Superblock::is_whole(bytes));
+        whole && now != before.get(name::SUPERBLOCK)
     }
 
-    /// Whether the place of the last write, of which nothing shows that it returned, is as it was before that write.
+    /// Whether the place of the last frame is as it was before that was written, and its end block is gone too: the very
+    /// bytes that stood there before its write.
     fn is_unwritten(&self, damaged: &Directory, lsn: u64) -> bool {
-        self.built.directory.files.iter().any(|(name, _)| {
+        self.built.directory.files.iter().any(|(name, intact)| {
             let Some((shard, ..)) = segment(name) else { return false };
-            let unproved = self.built.truth.get(&shard).is_some_and(|truth| truth.is_unproved(lsn));
+            let last = self.built.truth.get(&shard).is_some_and(|truth| lsn >= truth.last_lsn);
             let place = self.regions.get(name).and_then(|regions| regions.write_of(lsn));
-            let (Some(place), Some(now)) = (place.filter(|_| unproved), damaged.files.get(name)) else {
+            let (Some((frame, end)), Some(now)) = (place.filter(|_| last), damaged.files.get(name)) else {
                 return false;
             };
-            let part = |bytes: &[u8]| bytes.get(place.clone()).map(<[u8]>::to_vec);
+            let part = |bytes: &[u8]| bytes.get(frame.clone()).map(<[u8]>::to_vec);
             let earlier = self.built.earlier.get(name).map(Vec::as_slice).unwrap_or_default();
             let zeroes = part(now).is_some_and(|now| now.iter().all(|byte| *byte == 0));
-            zeroes || earlier.iter().any(|earlier| part(earlier) == part(now))
+            let gone = now.get(end..end + SECTOR) != intact.get(end..end + SECTOR);
+            gone && (zeroes || earlier.iter().any(|earlier| part(earlier) == part(now)))
         })
     }
 

@@ -45,6 +45,7 @@ use crate::span::StoreId;
 pub use greeting::{Greeting, Stranger};
 pub use group::{Begin, Group, GroupError, MAX_COMMAND, Settings};
 pub use links::{Carrier, Garbled};
+pub(crate) use stored::fuzz as fuzz_stored;
 
 openraft::declare_raft_types!(
     /// The types of the metadata's group, for whoever carries its messages.

@@ -154,6 +154,22 @@ pub(super) fn decode_snapshot(body: &[u8]) -> Result<(Meta, State), serde_json::
     Ok((SnapshotMeta { last_log_id, last_membership: members, snapshot_id: raft.name }, state))
 }
 
+/// The bytes as each of the stored forms: what is understood is written and read as the same again.
+pub(crate) fn fuzz(data: &[u8]) {
+    if let Ok(entry) = decode_entry(data) {
+        assert!(decode_entry(&encode_entry(&entry)).is_ok_and(|again| again.log_id == entry.log_id));
+    }
+    if let Ok(vote) = decode_vote(data) {
+        assert!(decode_vote(&encode_vote(&vote)).is_ok_and(|again| again == vote));
+    }
+    if let Ok(id) = decode_id(data) {
+        assert!(decode_id(&encode_id(&id)).is_ok_and(|again| again == id));
+    }
+    if let Ok((meta, state)) = decode_snapshot(data) {
+        assert!(decode_snapshot(&encode_snapshot(&meta, &state)).is_ok_and(|again| again == (meta, state)));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
