@@ -30,15 +30,13 @@ pub enum Bug {
     RolledBackRejoins,
     BelievesClose,
     ClosesAtItsEnd,
-    ForgottenDoubt,
-    ShortDoubt,
     PrefixOnly,
     SubstituteVotes,
 }
 
 impl Bug {
     /// All of them, each with its name on the command line and what it does.
-    pub const ALL: [(Bug, &'static str, &'static str); 26] = [
+    pub const ALL: [(Bug, &'static str, &'static str); 24] = [
         (Bug::SmallFence, "small-fence", "the coordinator waits for one replica fewer than it must"),
         (Bug::UnfencedLength, "unfenced-length", "a replica tells its length without promising anything"),
         (Bug::ShortestEnd, "shortest-end", "the shortest fenced replica decides the end"),
@@ -97,12 +95,6 @@ impl Bug {
             "a refused close is taken for done, and acknowledging goes on",
         ),
         (Bug::ClosesAtItsEnd, "closes-at-its-end", "the leader closes at the end of its own disk"),
-        (
-            Bug::ForgottenDoubt,
-            "forgotten-doubt",
-            "a second restart forgets that the first could not prove the end",
-        ),
-        (Bug::ShortDoubt, "short-doubt", "a second cut forgets how far the first one had doubted"),
         (Bug::PrefixOnly, "prefix-only", "of a damaged replica only the frames before the damage are used"),
         (
             Bug::SubstituteVotes,

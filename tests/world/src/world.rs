@@ -250,7 +250,8 @@ impl World {
         self.unrest().is_empty()
     }
 
-    /// An operator accepts what is left where a holder is lost for ever and too few of the others are sure of their end.
+    /// An operator accepts what is left where a holder is lost for ever and too few of the others are sure of their end, and
+    /// where all of them are damaged and a gap is left.
     fn accept_tails(&mut self) {
         let state = std::rc::Rc::clone(self.fabric.truth.state());
         for machine in &mut self.machines {
@@ -258,7 +259,8 @@ impl World {
                 let Some((epoch, missing)) = machine.seals(shard) else { continue };
                 let Some(span) = state.span(shard, epoch) else { continue };
                 let lost = span.replicas.iter().any(|replica| !state.nodes[&replica.node].state.counts());
-                if lost && span.replicas.len() < span.fence_quorum() + missing {
+                let all = missing == span.replicas.len();
+                if all || lost && span.replicas.len() < span.fence_quorum() + missing {
                     self.fabric.judge.excuse(shard, epoch);
                     machine.seal(&mut self.fabric, shard, tidelog_replica::sealer::Event::AcceptTail);
                 }

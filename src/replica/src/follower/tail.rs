@@ -116,7 +116,7 @@ impl Tail {
     /// Whether a restart behind the write in flight must find the end doubted.
     pub(super) fn is_doubted_behind_write(&self) -> bool {
         let reached = self.writing.is_none_or(|end| end.lsn >= self.doubted_to);
-        self.grade == Grade::Unproved && !reached && !planted::has(Bug::ForgottenDoubt)
+        self.grade == Grade::Unproved && !reached
     }
 
     /// Behind the frames that can be given to others without a gap.
@@ -201,5 +201,5 @@ impl Tail {
 }
 
 fn doubt_from(end: u64) -> u64 {
-    end.saturating_add(if planted::has(Bug::ShortDoubt) { 1 } else { DOUBTED })
+    end.saturating_add(DOUBTED)
 }
