@@ -15,7 +15,6 @@ pub enum Bug {
     VolatilePromise,
     AckBeforeSync,
     EmptyDiskVotes,
-    UnconditionalSeal,
     ReadLocalEnd,
     ResumedLeader,
     NoTailRepair,
@@ -36,7 +35,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them, each with its name on the command line and what it does.
-    pub const ALL: [(Bug, &'static str, &'static str); 24] = [
+    pub const ALL: [(Bug, &'static str, &'static str); 23] = [
         (Bug::SmallFence, "small-fence", "the coordinator waits for one replica fewer than it must"),
         (Bug::UnfencedLength, "unfenced-length", "a replica tells its length without promising anything"),
         (Bug::ShortestEnd, "shortest-end", "the shortest fenced replica decides the end"),
@@ -44,11 +43,6 @@ impl Bug {
         (Bug::VolatilePromise, "volatile-promise", "a promise is answered before it is on the disk"),
         (Bug::AckBeforeSync, "ack-before-sync", "an append is answered before its write has returned"),
         (Bug::EmptyDiskVotes, "empty-disk-votes", "a replica is known by its node: an empty disk may vote"),
-        (
-            Bug::UnconditionalSeal,
-            "unconditional-seal",
-            "the end is committed without asking for the newest attempt",
-        ),
         (Bug::ReadLocalEnd, "read-local-end", "readers see what is on the disk, committed or not"),
         (Bug::ResumedLeader, "resumed-leader", "after a restart the leader goes on in its span"),
         (

@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use tidelog_meta::{Applied, Command, Illegal, NodeState, SpanState as MetaSpanState, State};
 use tidelog_replica::follower::View;
-use tidelog_replica::planted::{self, Bug};
 use tidelog_replica::sealer::Substitute;
 use tidelog_replica::span::{Place, Process, Replica, Span, SpanState};
 
@@ -30,41 +29,9 @@ impl Truth {
     /// Applies a command.
     pub fn apply(&mut self, command: &Command) -> Result<Applied, Illegal> {
         let mut state = State::clone(&self.state);
-        if planted::has(Bug::UnconditionalSeal)
-            && let Command::CommitSeal { shard, epoch, end, chain, .. } = command
-        {
-            return self.overwrite(state, command, (*shard, *epoch), (*end, *chain));
-        }
         let applied = state.apply(command)?;
         self.state = Rc::new(state);
         Ok(applied)
-    }
-
-    /// The seal without its condition: whoever comes last is right.
-    fn overwrite(
-        &mut self,
-        mut state: State,
-        command: &Command,
-        (shard, epoch): (u64, u32),
-        (end, chain): (u64, u64),
-    ) -> Result<Applied, Illegal> {
-        let span = state.chains.get_mut(&shard).and_then(|c| c.spans.iter_mut().find(|s| s.epoch == epoch));
-        let Some(span) = span else { return state.apply(command) };
-        if span.is_unsealed() {
-            let mut command = command.clone();
-            if let (Command::CommitSeal { attempt, .. }, MetaSpanState::Sealing { attempt: newest, .. }) =
-                (&mut command, span.state)
-            {
-                *attempt = newest;
-            }
-            let applied = state.apply(&command)?;
-            self.state = Rc::new(state);
-            return Ok(applied);
-        }
-        span.state = MetaSpanState::Sealed { end, chain };
-        state.version += 1;
-        self.state = Rc::new(state);
-        Ok(Applied::Changed)
     }
 }
 
