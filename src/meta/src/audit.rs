@@ -53,6 +53,20 @@ pub enum Wanted {
         /// From any of these.
         sources: Vec<Replica>,
     },
+    /// Ask the leader of `from` to end a partition there; whoever leads `to` goes on with it. The leader knows the offset
+    /// and proposes [`Command::MovePartition`].
+    Move {
+        /// The topic's name.
+        name: String,
+        /// Which one of that name.
+        id: String,
+        /// Number of the partition within the topic.
+        partition: u32,
+        /// The shard that takes its records now.
+        from: u64,
+        /// The shard that is to take them.
+        to: u64,
+    },
     /// Propose a command.
     Propose(Command),
 }
@@ -66,22 +80,29 @@ pub struct Audit {
     pub grace_ms: u64,
     /// The most copies to be wanted at once. Default 8.
     pub copies: usize,
+    /// The most moves for balance to be wanted at once. Default 1.
+    pub moves: usize,
 }
 
 impl Default for Audit {
     fn default() -> Audit {
-        Audit { spread: Spread::default(), grace_ms: 600_000, copies: 8 }
+        Audit { spread: Spread::default(), grace_ms: 600_000, copies: 8, moves: 1 }
     }
 }
 
 impl Audit {
-    /// What ought to be done, most urgent first: shards that cannot be written, then open spans that lost a holder, then
-    /// sealed spans by how few copies are left, then nodes that are empty.
+    /// What ought to be done, most urgent first: directories that are gone, then shards that cannot be written, then open
+    /// spans that lost a holder, then sealed spans by how few copies are left, then nodes that are empty. Where nothing of
+    /// this is to be done, what would balance the cluster.
     pub fn wanted(&self, state: &State, facts: &Facts) -> Vec<Wanted> {
-        let mut wanted = self.unwritable(state, facts);
+        let mut wanted = lost(state, facts);
+        wanted.extend(self.unwritable(state, facts));
         wanted.extend(self.open_spans(state, facts));
         wanted.extend(self.copies(state, facts));
         wanted.extend(self.emptied(state));
+        if wanted.is_empty() {
+            wanted = self.balance(state, facts);
+        }
         wanted
     }
 
@@ -214,6 +235,17 @@ impl Audit {
     }
 }
 
+/// Nodes whose directory is gone: they count no more, and what they held is copied without waiting for them.
+fn lost(state: &State, facts: &Facts) -> Vec<Wanted> {
+    let counting = state.nodes.iter().filter(|(_, node)| node.state.counts());
+    let lost = counting.filter(|(number, _)| facts.lost.contains(number));
+    lost.map(|(number, node)| {
+        let (was, state) = (node.state, NodeState::DataLoss);
+        Wanted::Propose(Command::SetNodeState { node: *number, was, state })
+    })
+    .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,6 +369,40 @@ mod tests {
         let gone = set(NodeState::Draining, NodeState::Gone);
         assert_eq!(audit.wanted(&state, &known), [Wanted::Propose(gone.clone())]);
         state.apply(&gone).unwrap();
+    }
+
+    #[test]
+    fn a_lost_directory_counts_no_more_and_what_it_held_is_copied_at_once() {
+        let mut state = cluster();
+        close(&mut state, 1, &[1, 2, 4], 2);
+        let mut known = facts(&ALL);
+        known.lost.insert(3);
+        let audit = Audit::default();
+        let found = audit.wanted(&state, &known);
+        let lost = Command::SetNodeState { node: 3, was: NodeState::ReadWrite, state: NodeState::DataLoss };
+        assert_eq!(found, [Wanted::Propose(lost.clone())]);
+        state.apply(&lost).unwrap();
+        let found = audit.wanted(&state, &known);
+        assert!(matches!(found[..], [Wanted::Copy { epoch: 1, old: Some(old), .. }] if old == replica(3)));
+        let swap = Command::SwapReplica {
+            shard: 1,
+            epoch: 1,
+            old: Some(replica(3)),
+            new: replica(5),
+            manifest: Manifest([1; 16]),
+        };
+        state.apply(&swap).unwrap();
+        let gone = Command::SetNodeState { node: 3, was: NodeState::DataLoss, state: NodeState::Gone };
+        assert_eq!(audit.wanted(&state, &known), [Wanted::Propose(gone)]);
+    }
+
+    #[test]
+    fn a_draining_leader_hands_over() {
+        let mut state = cluster();
+        let drain = Command::SetNodeState { node: 1, was: NodeState::ReadWrite, state: NodeState::Draining };
+        state.apply(&drain).unwrap();
+        let found = Audit::default().wanted(&state, &facts(&ALL));
+        assert!(matches!(&found[..], [Wanted::Close { next, .. }] if next.leader.node == 2), "{found:?}");
     }
 
     #[test]

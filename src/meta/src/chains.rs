@@ -6,15 +6,15 @@
 //! - The span that follows begins where it ended. After a seal its epoch is the attempt's, at which its replicas were
 //!   fenced, so that they take its appends and no older ones.
 //! - A shard that ever had three replicas never has a span that acknowledges on one disk.
-//! - A replica that is replaced is replaced by one that was verified, and a span is dropped only against a proof that no
-//!   live partition wants a record of it.
+//! - A replica that is replaced is replaced by one that was verified, or that a seal has copied everything to. A span is
+//!   dropped only against a proof that no live partition wants a record of it, and not while a leader needs it to go on.
 
 use std::collections::BTreeSet;
 
 use crate::command::Command;
 use crate::illegal::Illegal;
 use crate::member::NodeState;
-use crate::span::{MAX_REPLICAS, NewSpan, Replica, Span, SpanState};
+use crate::span::{MAX_REPLICAS, NewSpan, Replica, Span, SpanState, Substitute};
 use crate::state::{Applied, State};
 
 /// A shard that ever had this many replicas acknowledges on two disks at least.
@@ -80,7 +80,9 @@ impl State {
     }
 
     fn check_commit(&self, command: &Command) -> Result<(), Illegal> {
-        let Command::CommitSeal { shard, epoch, attempt, end, chain, next } = command else { return Ok(()) };
+        let Command::CommitSeal { shard, epoch, attempt, end, chain, substitutes, next } = command else {
+            return Ok(());
+        };
         let (shard, epoch) = (*shard, *epoch);
         let span = self.check_unsealed(shard, epoch)?;
         match span.state {
@@ -88,7 +90,25 @@ impl State {
             _ => return Err(Illegal::NotTheAttempt { shard, epoch, attempt: *attempt }),
         }
         check_end(shard, span, *end, *chain)?;
+        self.check_substitutes(shard, span, substitutes)?;
         next.as_ref().map_or(Ok(()), |next| self.check_new(shard, next))
+    }
+
+    /// Each takes the place of another replica, and is on no node that holds the span.
+    fn check_substitutes(&self, shard: u64, span: &Span, substitutes: &[Substitute]) -> Result<(), Illegal> {
+        let mut replicas = span.replicas.clone();
+        for Substitute { old, new } in substitutes {
+            let Some(at) = replicas.iter().position(|replica| replica == old) else {
+                return Err(Illegal::NotAReplica { shard, epoch: span.epoch, node: old.node });
+            };
+            if span.is_on(new.node) || replicas.iter().any(|replica| replica.node == new.node) {
+                return Err(Illegal::Replicas);
+            }
+            self.check_taker(*new)?;
+            replicas.remove(at);
+            replicas.push(*new);
+        }
+        Ok(())
     }
 
     fn check_close(&self, command: &Command) -> Result<(), Illegal> {
@@ -177,6 +197,9 @@ impl State {
                 return Err(Illegal::Wanted { shard, epoch, partition: partition.id });
             }
         }
+        if !spans.iter().skip(1).any(Span::tells) {
+            return Err(Illegal::Tells { shard, epoch });
+        }
         Ok(())
     }
 
@@ -196,8 +219,11 @@ impl State {
                 self.set(*shard, *epoch, SpanState::Sealing { attempt, token: *token });
                 Applied::Attempt(attempt)
             }
-            Command::CommitSeal { shard, epoch, attempt, end, chain, next } => {
+            Command::CommitSeal { shard, epoch, attempt, end, chain, substitutes, next } => {
                 self.set(*shard, *epoch, SpanState::Sealed { end: *end, chain: *chain });
+                for Substitute { old, new } in substitutes {
+                    self.replace(*shard, *epoch, Some(*old), *new);
+                }
                 next.as_ref().map_or(Applied::Changed, |next| self.open(*shard, *attempt, next, 0))
             }
             Command::LeaderClose { shard, epoch, end, chain, next, .. } => {
@@ -206,11 +232,7 @@ impl State {
                 self.open(*shard, epoch, next, 0)
             }
             Command::SwapReplica { shard, epoch, old, new, manifest } => {
-                let span = self.chains.get_mut(shard).and_then(|chain| chain.span_mut(*epoch));
-                if let Some(span) = span {
-                    span.replicas.retain(|replica| Some(*replica) != *old);
-                    span.replicas.push(*new);
-                    span.replicas.sort_unstable();
+                if let Some(span) = self.replace(*shard, *epoch, *old, *new) {
                     span.manifest = Some(*manifest);
                 }
                 Applied::Changed
@@ -235,6 +257,15 @@ impl State {
         if let Some(span) = self.chains.get_mut(&shard).and_then(|chain| chain.span_mut(epoch)) {
             span.state = state;
         }
+    }
+
+    /// Another replica holds a span, in the place of one that does so no longer.
+    fn replace(&mut self, shard: u64, epoch: u32, old: Option<Replica>, new: Replica) -> Option<&mut Span> {
+        let span = self.chains.get_mut(&shard)?.span_mut(epoch)?;
+        span.replicas.retain(|replica| Some(*replica) != old);
+        span.replicas.push(new);
+        span.replicas.sort_unstable();
+        Some(span)
     }
 
     /// Opens a span behind the last one; the first one at LSN `first`.

@@ -1,6 +1,6 @@
 //! The commands of a cluster, one after the other: what each allows and what it refuses.
 
-use crate::span::{Manifest, NewSpan, Span, SpanState};
+use crate::span::{Manifest, NewSpan, Span, SpanState, Substitute};
 use crate::{Applied, Command, Illegal, Leader, NodeInfo, NodeState, Replica, Retention, State, StoreId};
 
 const TOPIC: &str = "00112233445566778899aabbccddeeff";
@@ -58,7 +58,8 @@ fn begin(state: &mut State, epoch: u32) -> u32 {
 }
 
 fn commit(epoch: u32, attempt: u32, end: u64, next: Option<NewSpan>) -> Command {
-    Command::CommitSeal { shard: 1, epoch, attempt, end, chain: end * 10, next }
+    let substitutes = Vec::new();
+    Command::CommitSeal { shard: 1, epoch, attempt, end, chain: end * 10, substitutes, next }
 }
 
 fn close(epoch: u32, node: u64, end: u64, next: NewSpan) -> Command {
@@ -101,8 +102,15 @@ fn an_end_needs_an_attempt_and_lies_behind_the_base() {
     let second = begin(&mut state, attempt);
     let short = commit(attempt, second, 4, None);
     assert_eq!(refused(&mut state, &short), Illegal::End { shard: 1, epoch: attempt, base: 5, end: 4 });
-    let empty_with_a_chain_of_its_own =
-        Command::CommitSeal { shard: 1, epoch: attempt, attempt: second, end: 5, chain: 51, next: None };
+    let empty_with_a_chain_of_its_own = Command::CommitSeal {
+        shard: 1,
+        epoch: attempt,
+        attempt: second,
+        end: 5,
+        chain: 51,
+        substitutes: vec![],
+        next: None,
+    };
     assert!(matches!(refused(&mut state, &empty_with_a_chain_of_its_own), Illegal::End { .. }));
     state.apply(&commit(attempt, second, 5, None)).unwrap();
 }
@@ -249,8 +257,50 @@ fn a_span_is_dropped_only_when_every_partition_is_shown_to_be_past_it() {
     assert_eq!(refused(&mut state, &drop(1, &[(1, 10), (2, 0)])), wanted(1));
     state.apply(&trim(10)).unwrap();
     assert_eq!(refused(&mut state, &drop(1, &[(1, 10)])), wanted(2));
-    state.apply(&drop(1, &[(1, 10), (2, 0)])).unwrap();
+    let all = drop(1, &[(1, 10), (2, 0)]);
+    assert_eq!(refused(&mut state, &all), Illegal::Tells { shard: 1, epoch: 1 }, "the last one is open");
+    // An opening frame alone, or nothing, tells nothing.
+    state.apply(&close(2, 1, 6, span_on(&[1, 2, 3], 3))).unwrap();
+    assert_eq!(refused(&mut state, &all), Illegal::Tells { shard: 1, epoch: 1 });
+    state.apply(&close(3, 1, 8, span_on(&[1, 2, 3], 4))).unwrap();
+    state.apply(&all).unwrap();
     assert_eq!(state.span(1, 1), None);
+    state.apply(&drop(2, &[(1, 10), (2, 0)])).unwrap();
+    assert_eq!(refused(&mut state, &drop(3, &[(1, 10), (2, 0)])), Illegal::Tells { shard: 1, epoch: 3 });
+    state.verify().unwrap();
+}
+
+#[test]
+fn a_seal_may_put_other_holders_in_the_place_of_those_that_have_no_copy() {
+    let mut state = cluster();
+    set(&mut state, 5, NodeState::ReadWrite, NodeState::Draining);
+    let attempt = begin(&mut state, 1);
+    let seal = |substitutes: &[(u64, u64)]| Command::CommitSeal {
+        shard: 1,
+        epoch: 1,
+        attempt,
+        end: 5,
+        chain: 50,
+        substitutes: substitutes
+            .iter()
+            .map(|(old, new)| Substitute { old: replica(*old), new: replica(*new) })
+            .collect(),
+        next: None,
+    };
+    let cases = [
+        (seal(&[(4, 5)]), Illegal::NotAReplica { shard: 1, epoch: 1, node: 4 }),
+        (seal(&[(3, 2)]), Illegal::Replicas),
+        (seal(&[(3, 4), (2, 4)]), Illegal::Replicas),
+        (seal(&[(3, 4), (3, 4)]), Illegal::NotAReplica { shard: 1, epoch: 1, node: 3 }),
+        (seal(&[(3, 5)]), Illegal::NodeState { node: 5, state: NodeState::Draining }),
+        (seal(&[(3, 6)]), Illegal::NoNode(6)),
+    ];
+    for (command, why) in cases {
+        assert_eq!(refused(&mut state, &command), why, "{command:?}");
+    }
+    state.apply(&seal(&[(3, 4)])).unwrap();
+    let span = state.span(1, 1).unwrap();
+    assert_eq!(span.replicas, [replica(1), replica(2), replica(4)]);
     state.verify().unwrap();
 }
 

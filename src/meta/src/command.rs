@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::member::{NodeInfo, NodeState};
-use crate::span::{Leader, Manifest, NewSpan, Replica, StoreId};
+use crate::span::{Leader, Manifest, NewSpan, Replica, StoreId, Substitute};
 use crate::topic::Retention;
 
 /// One change of the metadata. Each states what it builds on: when that has changed meanwhile, the command is illegal
@@ -191,6 +191,9 @@ pub enum Command {
         end: u64,
         /// The chain value there.
         chain: u64,
+        /// Who holds all of the span in the place of which replica, whose copy cannot be had any more.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        substitutes: Vec<Substitute>,
         /// The span that follows, with the attempt as its epoch.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<NewSpan>,
@@ -365,8 +368,28 @@ mod tests {
                 r#"{"begin_seal":{"shard":1,"epoch":2,"token":9}}"#,
             ),
             (
-                Command::CommitSeal { shard: 1, epoch: 2, attempt: 3, end: 10, chain: 11, next: None },
+                Command::CommitSeal {
+                    shard: 1,
+                    epoch: 2,
+                    attempt: 3,
+                    end: 10,
+                    chain: 11,
+                    substitutes: Vec::new(),
+                    next: None,
+                },
                 r#"{"commit_seal":{"shard":1,"epoch":2,"attempt":3,"end":10,"chain":11}}"#,
+            ),
+            (
+                Command::CommitSeal {
+                    shard: 1,
+                    epoch: 2,
+                    attempt: 3,
+                    end: 10,
+                    chain: 11,
+                    substitutes: vec![Substitute { old: replica(1), new: replica(2) }],
+                    next: None,
+                },
+                r#"{"commit_seal":{"shard":1,"epoch":2,"attempt":3,"end":10,"chain":11,"substitutes":[{"old":{"node":1,"store":"01010101010101010101010101010101"},"new":{"node":2,"store":"02020202020202020202020202020202"}}]}}"#,
             ),
             (
                 Command::SwapReplica {

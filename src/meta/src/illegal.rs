@@ -301,6 +301,16 @@ pub enum Illegal {
         /// The span.
         epoch: u32,
     },
+    /// The next leader could not know where offsets go on.
+    #[error(
+        "span {epoch} is the newest of shard {shard} that tells offsets and producers: it stays until a later one that holds two frames or more is sealed"
+    )]
+    Tells {
+        /// The shard.
+        shard: u64,
+        /// The span.
+        epoch: u32,
+    },
     /// A record in the span is wanted, or the proof does not speak of the partition.
     #[error(
         "span {epoch} of shard {shard} is not shown to be free of wanted records of partition {partition}"

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod audit;
+mod balance;
 mod chains;
 #[cfg(test)]
 mod cluster_tests;
@@ -55,7 +56,7 @@ pub use member::{MAX_NAME, Node, NodeInfo, NodeState};
 pub use outcome::Outcome;
 pub use placement::{PlacementError, place, plan};
 pub use span::{
-    Chain, Leader, MAX_EPOCH, MAX_REPLICAS, Manifest, NewSpan, Replica, Span, SpanState, StoreId,
+    Chain, Leader, MAX_EPOCH, MAX_REPLICAS, Manifest, NewSpan, Replica, Span, SpanState, StoreId, Substitute,
 };
 pub use spread::{Facts, Heard, Place, Spread, place_span};
 pub use state::{Applied, State};

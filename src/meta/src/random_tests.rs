@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::cluster_tests::{info, replica, store};
-use crate::span::{Manifest, NewSpan, SpanState};
+use crate::span::{Manifest, NewSpan, SpanState, Substitute};
 use crate::{Command, Leader, NodeState, Retention, State};
 
 const NODES: [NodeState; 5] =
@@ -85,7 +85,10 @@ fn command(state: &State, (kind, dice): Step) -> Command {
                 _ => u32::from(d),
             };
             let next = (a % 4 > 0).then(|| span(state, dice));
-            Command::CommitSeal { shard, epoch, attempt, end, chain, next }
+            let old = last.and_then(|span| span.replicas.get(usize::from(b % 4))).copied();
+            let substitutes = old.filter(|_| d % 3 == 0).map(|old| Substitute { old, new: replica(node) });
+            let substitutes = substitutes.into_iter().collect();
+            Command::CommitSeal { shard, epoch, attempt, end, chain, substitutes, next }
         }
         13 => {
             let leader = last.map_or(Leader { node: 1, incarnation: 1 }, |span| span.leader);
@@ -156,7 +159,7 @@ proptest! {
 fn the_random_commands_do_most_things_that_can_be_done() {
     let mut seen = std::collections::BTreeMap::new();
     let entropy = tidelog_io::random::Entropy::seeded(3);
-    for _ in 0..60 {
+    for _ in 0..120 {
         let mut state = State::default();
         for _ in 0..160 {
             let command = command(&state, (entropy.u64() as u8, entropy.u64().to_le_bytes()));

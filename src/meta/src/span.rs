@@ -42,6 +42,16 @@ pub struct Replica {
     pub store: StoreId,
 }
 
+/// A node that holds a sealed span in the place of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Substitute {
+    /// Who was a replica of the span, and has no copy any more.
+    pub old: Replica,
+    /// Who has all of it.
+    pub new: Replica,
+}
+
 /// Who writes a span: one life of one node. After a restart it is somebody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -132,6 +142,12 @@ impl Span {
             SpanState::Sealed { end, chain } => Some((end, chain)),
             SpanState::Open | SpanState::Sealing { .. } => None,
         }
+    }
+
+    /// Whether it is sealed and tells its shard's next leader what he must know: offsets and producers stand in the frame
+    /// behind its opening frame.
+    pub fn tells(&self) -> bool {
+        self.sealed().is_some_and(|(end, _)| end > self.base.saturating_add(1))
     }
 
     /// Whether its end is not decided yet.

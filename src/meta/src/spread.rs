@@ -19,6 +19,8 @@ use crate::state::State;
 pub struct Facts {
     /// By node; one that was never heard of is missing.
     pub nodes: BTreeMap<u64, Heard>,
+    /// Nodes whose data directory is gone, by the word of the machine that had it or of an operator.
+    pub lost: BTreeSet<u64>,
 }
 
 /// What was heard of a node.
@@ -150,7 +152,7 @@ pub(crate) mod tests {
     /// All nodes alive, each with so many GiB of room.
     pub(crate) fn facts(free: &[(u64, u64)]) -> Facts {
         let heard = |(node, gib): &(u64, u64)| (*node, Heard { silent_ms: 0, free_bytes: gib << 30 });
-        Facts { nodes: free.iter().map(heard).collect() }
+        Facts { nodes: free.iter().map(heard).collect(), ..Facts::default() }
     }
 
     fn nodes(place: &Place) -> Vec<u64> {

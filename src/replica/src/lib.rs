@@ -11,6 +11,7 @@
 //! | [`follower`] | a store's part: appends, promises, repairs, seals, deletes |
 //! | [`sealer`] | the coordinator of a seal |
 //! | [`quorum`] | [`Committed`](quorum::Committed), which can be made there only |
+//! | [`suspicion`], [`succession`] | when a leader is given up; who leads and holds what follows |
 //! | [`copier`] | copies of sealed spans: repair, and the replacement of lost holders |
 //! | [`start`], [`grade`] | what a directory and its tails are worth after a restart |
 //!
@@ -40,6 +41,8 @@ pub mod quorum;
 pub mod sealer;
 pub mod span;
 pub mod start;
+pub mod succession;
+pub mod suspicion;
 
 #[cfg(test)]
 mod made;

@@ -77,11 +77,16 @@ pub enum Answer {
         /// What this holder has promised since.
         promised: u32,
     },
-    /// To a fetch: consecutive frames; fewer than asked for when they would be too many bytes at once.
+    /// To a fetch: all frames of a range that are intact here, in order. Fewer than were asked for when they would be too
+    /// many bytes at once; then the range is shorter too.
     Tail {
         /// The attempt.
         attempt: u32,
-        /// The frames.
+        /// First LSN of the range.
+        from: u64,
+        /// Behind its last.
+        to: u64,
+        /// The frames. What is in the range and not among them, this holder does not have.
         frames: Vec<Frame>,
     },
     /// To a repair: LSNs below are on this disk.
@@ -119,8 +124,10 @@ pub enum Refusal {
 pub struct Standing {
     /// The attempt that it has promised to.
     pub attempt: u32,
-    /// Behind its last durable frame.
+    /// Behind its last durable frame; of a damaged holder: behind the frames before the damage.
     pub end: Place,
+    /// A damaged holder may have intact frames behind the damage, below this LSN. Otherwise it is where `end` is.
+    pub reach: u64,
     /// How sure that is.
     pub grade: Grade,
     /// The highest committed LSN that it was told of: below it everything is committed.

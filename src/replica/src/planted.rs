@@ -15,7 +15,6 @@ pub enum Bug {
     VolatilePromise,
     AckBeforeSync,
     EmptyDiskVotes,
-    UnconditionalSeal,
     ReadLocalEnd,
     ResumedLeader,
     NoTailRepair,
@@ -30,11 +29,13 @@ pub enum Bug {
     RolledBackRejoins,
     BelievesClose,
     ClosesAtItsEnd,
+    PrefixOnly,
+    SubstituteVotes,
 }
 
 impl Bug {
     /// All of them, each with its name on the command line and what it does.
-    pub const ALL: [(Bug, &'static str, &'static str); 22] = [
+    pub const ALL: [(Bug, &'static str, &'static str); 23] = [
         (Bug::SmallFence, "small-fence", "the coordinator waits for one replica fewer than it must"),
         (Bug::UnfencedLength, "unfenced-length", "a replica tells its length without promising anything"),
         (Bug::ShortestEnd, "shortest-end", "the shortest fenced replica decides the end"),
@@ -42,11 +43,6 @@ impl Bug {
         (Bug::VolatilePromise, "volatile-promise", "a promise is answered before it is on the disk"),
         (Bug::AckBeforeSync, "ack-before-sync", "an append is answered before its write has returned"),
         (Bug::EmptyDiskVotes, "empty-disk-votes", "a replica is known by its node: an empty disk may vote"),
-        (
-            Bug::UnconditionalSeal,
-            "unconditional-seal",
-            "the end is committed without asking for the newest attempt",
-        ),
         (Bug::ReadLocalEnd, "read-local-end", "readers see what is on the disk, committed or not"),
         (Bug::ResumedLeader, "resumed-leader", "after a restart the leader goes on in its span"),
         (
@@ -93,6 +89,12 @@ impl Bug {
             "a refused close is taken for done, and acknowledging goes on",
         ),
         (Bug::ClosesAtItsEnd, "closes-at-its-end", "the leader closes at the end of its own disk"),
+        (Bug::PrefixOnly, "prefix-only", "of a damaged replica only the frames before the damage are used"),
+        (
+            Bug::SubstituteVotes,
+            "substitute-votes",
+            "a substitute for a lost replica is asked for the end, and counted",
+        ),
     ];
 }
 

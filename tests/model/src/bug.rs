@@ -51,6 +51,7 @@ bugs! {
     ForgottenDoubt "forgotten-doubt" "a second restart forgets that the first could not prove the end"
     ShortDoubt "short-doubt" "a second cut forgets how far the first one had doubted"
     PrefixOnly "prefix-only" "of a damaged replica only the frames before the damage are used"
+    SubstituteVotes "substitute-votes" "a substitute for a lost replica is asked for the end, and counted"
 }
 
 /// A set of bugs: some do harm only together.

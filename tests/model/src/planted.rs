@@ -52,6 +52,7 @@ pub fn all() -> Vec<Planted> {
         plant(&[Bug::ForgottenDoubt], Config { crashes: 1, ..rot }, I7),
         plant(&[Bug::ShortDoubt], Config { frames: 2, rot: 2, ..rot }, I7),
         plant(&[Bug::PrefixOnly], Config { frames: 2, rot: 2, ..rot }, I7),
+        plant(&[Bug::SubstituteVotes], Config { substitutes: true, ..lost }, I7),
     ]
 }
 

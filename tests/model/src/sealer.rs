@@ -74,12 +74,9 @@ impl State {
             Message::Fenced { attempt: to, from, frames, grade, committed } if to == attempt => {
                 let believed = config.has(Bug::FirstBadIsEnd) && grade == Grade::Unproved;
                 let grade = if believed { Grade::Proved } else { grade };
-                (from.store == self.metadata.store_of(span, from.node)).then_some(Answer {
-                    from,
-                    frames,
-                    grade,
-                    committed,
-                })
+                let held = from.store == self.metadata.store_of(span, from.node);
+                let votes = config.has(Bug::SubstituteVotes) && self.may_substitute(config, span, from);
+                (held || votes).then_some(Answer { from, frames, grade, committed })
             }
             _ => None,
         };

@@ -70,17 +70,25 @@ pub const QUICK: &[Space] = &[
 
 /// Larger ones, by hand: minutes to hours, and some GiB of memory.
 pub const LARGE: &[Space] = &[
-    space(Config { name: "three frames", frames: 3, ..THREE }, 0, RACING),
-    space(Config { name: "three attempts", attempts: 3, ..ONE_FRAME }, 0, RACING),
-    space(Config { name: "two frames, a crash", crashes: 1, ..THREE }, 0, RACING),
-    space(Config { name: "two frames, a lost disk", lost_disks: 1, ..THREE }, 0, RACING),
+    space(Config { name: "three frames", frames: 3, ..THREE }, 1_266_113, RACING),
+    space(Config { name: "three attempts", attempts: 3, ..ONE_FRAME }, 4_977_511, RACING),
+    space(Config { name: "two frames, a crash", crashes: 1, ..THREE }, 2_977_225, RACING),
+    space(Config { name: "two frames, a lost disk", lost_disks: 1, ..THREE }, 4_727_866, RACING),
     space(
         Config { name: "a substitute, two attempts", lost_disks: 1, substitutes: true, ..ONE_FRAME },
-        0,
+        3_774_874,
         SUBSTITUTED,
     ),
-    space(Config { name: "Q = 3, two lost disks", ack_quorum: 3, lost_disks: 2, ..ONE_FRAME }, 0, RACING),
-    space(Config { name: "rot, two attempts", rot: 1, reports: true, ..ONE_FRAME }, 0, RACING),
-    space(Config { name: "two spans, closes", spans: 2, closes: true, ..ONE_FRAME }, 0, RACING),
-    space(Config { name: "two spans, a lost disk", spans: 2, lost_disks: 1, ..ONE_FRAME }, 0, RACING),
+    space(
+        Config { name: "Q = 3, two lost disks", ack_quorum: 3, lost_disks: 2, ..ONE_FRAME },
+        12_576_178,
+        RACING,
+    ),
+    space(Config { name: "rot, two attempts", rot: 1, reports: true, ..ONE_FRAME }, 6_561_124, RACING),
+    space(Config { name: "two spans, closes", spans: 2, closes: true, ..ONE_FRAME }, 6_896_965, RACING),
+    space(
+        Config { name: "two spans, a lost disk", spans: 2, lost_disks: 1, ..ONE_FRAME },
+        21_770_458,
+        RACING,
+    ),
 ];

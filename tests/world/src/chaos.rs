@@ -30,8 +30,11 @@ impl World {
             58..=60 => self.fabric.failing[at] = [0, 0, 3, 30][self.fabric.chance.index(4)],
             61..=64 => self.fabric.slowness[at] = [1, 1, 20, 300][self.fabric.chance.index(4)],
             65..=68 => self.fill_disk(at, shard),
-            69..=79 => self.rot(),
-            80..=85 => self.trim(shard),
+            69..=76 => self.rot(),
+            77..=79 if !self.scattered => self.rot_last(),
+            77..=79 => self.rot(),
+            80 => self.delete_topic(),
+            81..=85 => self.trim(shard),
             86..=90 => self.raise_generation(at),
             _ => self.read_somewhere(at),
         }
@@ -51,7 +54,7 @@ impl World {
         let now = self.fabric.now;
         self.fabric.trace.say(now, || format!("machine {at}: power cut"));
         self.machines[at].crash(&mut self.fabric);
-        if at == self.bad {
+        if at == self.bad && !self.scattered {
             match self.fabric.chance.below(10) {
                 0 => {
                     self.fabric.trace.say(now, || format!("machine {at}: its disk is lost"));
@@ -125,6 +128,9 @@ impl World {
 
     /// A bit of a segment of the bad disk flips, where something was written.
     fn rot(&mut self) {
+        if self.scattered {
+            return self.rot_anywhere();
+        }
         let at = self.bad;
         let names: Vec<Name> =
             self.machines[at].disk.names().filter(|name| matches!(name, Name::Segment { .. })).collect();
@@ -152,7 +158,55 @@ impl World {
         }
     }
 
-    /// Sealed spans of a machine are read and compared with their checksums.
+    /// A frame of an open span rots on any disk, and a restart finds it. Of no frame two copies rot, so that all of them
+    /// are left, though maybe no disk has all of them.
+    fn rot_anywhere(&mut self) {
+        let at = self.fabric.chance.index(self.machines.len());
+        let shard = 1 + self.fabric.chance.below(self.shards);
+        let Some(span) = self.fabric.truth.state().last_span(shard) else { return };
+        let (epoch, quorum) = (span.epoch, usize::from(span.quorum));
+        let Some(running) = self.machines[at].running() else { return };
+        let Some(files) = running.files.get(&(shard, epoch)).filter(|files| !files.slots().is_empty()) else {
+            return;
+        };
+        // So many nodes must be left undamaged that the seal has its copies, with or without substitutes.
+        let damaged = self.damaged.entry((shard, epoch)).or_default();
+        if !damaged.contains(&at) && damaged.len() + quorum >= self.machines.len() {
+            return;
+        }
+        let slots = files.slots();
+        let back = self.fabric.chance.index(slots.len()).min(self.fabric.chance.index(slots.len()));
+        let slot = &slots[slots.len() - 1 - back];
+        let (name, position) = files.position(slot);
+        // With an opening frame goes the frame that was written with it, if it is the last write.
+        let lsns = slot.at.lsn..=slot.at.lsn + u64::from(position == 0);
+        if lsns.clone().any(|lsn| self.hurt.contains(&(shard, epoch, lsn))) {
+            return;
+        }
+        damaged.insert(at);
+        self.hurt.extend(lsns.map(|lsn| (shard, epoch, lsn)));
+        let (byte, bit) = (position + self.fabric.chance.index(200), self.fabric.chance.below(8) as u8);
+        let now = self.fabric.now;
+        self.fabric.trace.say(now, || format!("machine {at}: bit {bit} of byte {byte} of {name:?} flips"));
+        self.machines[at].disk.rot(name, byte, bit);
+        self.cut_power(at);
+    }
+
+    /// The last frame of an open span rots on the bad disk, and a restart finds it.
+    fn rot_last(&mut self) {
+        let at = self.bad;
+        let shard = 1 + self.fabric.chance.below(self.shards);
+        let Some(epoch) = self.fabric.truth.state().last_span(shard).map(|span| span.epoch) else { return };
+        let Some(running) = self.machines[at].running() else { return };
+        let Some(files) = running.files.get(&(shard, epoch)) else { return };
+        let Some((name, position)) = files.slots().last().map(|slot| files.position(slot)) else { return };
+        let now = self.fabric.now;
+        self.fabric.trace.say(now, || format!("machine {at}: the last frame of {name:?} rots"));
+        self.machines[at].disk.rot(name, position + self.fabric.chance.index(200), 1);
+        self.cut_power(at);
+    }
+
+    /// What a machine holds is read and compared with its checksums: sealed spans whole, open ones frame by frame.
     pub(crate) fn scrub(&mut self, at: usize) {
         let Some(running) = self.machines[at].running() else { return };
         let mut found = Vec::new();
@@ -161,6 +215,12 @@ impl World {
                 let damaged = running.scrub(&self.machines[at].disk, *shard, *epoch);
                 found.extend(damaged.map(|event| (*shard, event)));
             }
+        }
+        for ((shard, epoch), files) in &running.files {
+            let whole = running.followers.get(shard).is_none_or(|follower| follower.is_whole(*epoch));
+            let damaged = files.first_damaged(&self.machines[at].disk, 0, u64::MAX).filter(|_| !whole);
+            let event = |intact| tidelog_replica::follower::Event::Damaged { epoch: *epoch, intact };
+            found.extend(damaged.map(|intact| (*shard, event(intact))));
         }
         for (shard, event) in found {
             self.machines[at].follow(&mut self.fabric, shard, event);
@@ -175,11 +235,6 @@ impl World {
         else {
             return;
         };
-        // The newest span that tells a leader what it must know stays: offsets and producers of the shard are known from it.
-        let later = chain.spans.iter().skip(1).any(crate::truth::tells);
-        if !later {
-            return;
-        }
         // By the proof of any holder: the next offset of each partition at the span's end.
         let ends = self.machines.iter().find_map(|machine| machine.ends_of(shard, first.epoch));
         let Some(ends) = ends else { return };
@@ -200,6 +255,20 @@ impl World {
             of_shard.map(|partition| (partition.id, ends.get(&partition.id).copied().unwrap_or(0))).collect();
         proof.sort_unstable();
         self.fabric.apply(&Command::DropSpan { shard, epoch: first.epoch, ends: proof });
+    }
+
+    /// A topic ends; one is always left. Its records are not wanted any more, while they are copied and sealed.
+    fn delete_topic(&mut self) {
+        let state = std::rc::Rc::clone(self.fabric.truth.state());
+        if state.topics.len() < 2 || !self.fabric.chance.percent(30) {
+            return;
+        }
+        let at = self.fabric.chance.index(state.topics.len());
+        let Some((name, topic)) = state.topics.iter().nth(at) else { return };
+        self.fabric.apply(&Command::DeleteTopic { name: name.clone(), id: topic.id.clone() });
+        for partition in &topic.partitions {
+            self.fabric.judge.trimmed(partition.id, u64::MAX);
+        }
     }
 
     fn raise_generation(&mut self, at: usize) {

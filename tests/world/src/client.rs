@@ -1,7 +1,10 @@
-//! Producers: one batch at a time, sent again until it is acknowledged.
+//! Producers: some batches at a time, each sent again until it is acknowledged.
 
 use crate::fabric::{Fabric, Happening, MS, Message, Time};
 use crate::record::Batch;
+
+/// Most batches from the oldest unanswered one on, answered ones too: the table of producers remembers five of each.
+const MOST: u64 = 4;
 
 /// A producer of one partition.
 #[derive(Debug)]
@@ -10,59 +13,84 @@ pub(crate) struct Client {
     shard: u64,
     partition: u64,
     next: u32,
-    pending: Option<Batch>,
-    sent: Time,
-    refused: bool,
+    made: u64,
+    pending: Vec<Pending>,
+    /// A batch was acknowledged. Before that a later one could be taken for the first: an unknown producer may begin
+    /// with any sequence.
+    known: bool,
+}
+
+#[derive(Debug)]
+struct Pending {
+    batch: Batch,
+    /// How many were made before it.
+    number: u64,
+    sent: Option<Time>,
 }
 
 impl Client {
     pub(crate) fn new(number: usize, shard: u64, partition: u64) -> Client {
-        Client { number, shard, partition, next: 0, pending: None, sent: 0, refused: false }
+        Client { number, shard, partition, next: 0, made: 0, pending: Vec::new(), known: false }
     }
 
-    /// Whether nothing is unanswered.
-    pub(crate) fn is_done(&self) -> bool {
-        self.pending.is_none()
+    /// What it waits for.
+    pub(crate) fn waits(&self) -> Option<String> {
+        self.pending.first().map(|pending| format!("client {} waits for {:?}", self.number, pending.batch))
     }
 
-    /// Sends something, or sends it again. `more`: new batches may be made.
+    /// Sends something, or sends it again, in order. `more`: new batches may be made.
     pub(crate) fn act(&mut self, fabric: &mut Fabric, more: bool) {
         let pause = 15 * MS + fabric.chance.below(60 * MS);
         fabric.after(pause, Happening::Client(self.number));
-        match self.pending {
-            None if more => {
-                let count = 1 + fabric.chance.below(3) as u32;
-                let producer = self.number as u64 + 1;
-                let (partition, sequence) = (self.partition, self.next);
-                self.pending = Some(Batch { partition, offset: 0, count, producer, sequence });
-                self.next += count;
-            }
-            None => return,
-            Some(_) if !self.refused && fabric.now < self.sent + 350 * MS => return,
-            Some(_) => {}
+        if !fabric.truth.state().topics.contains_key(&format!("t{}", self.partition)) {
+            // Its topic was deleted: nobody takes its records any more, and nobody misses them.
+            return self.pending.clear();
         }
-        (self.sent, self.refused) = (fabric.now, false);
-        let Some(batch) = self.pending else { return };
+        let behind = self.pending.first().map_or(0, |oldest| self.made - oldest.number);
+        let pipelines = self.known && behind < MOST && fabric.chance.percent(20);
+        if more && (self.pending.is_empty() || pipelines) {
+            let count = 1 + fabric.chance.below(3) as u32;
+            let producer = self.number as u64 + 1;
+            let (partition, sequence) = (self.partition, self.next);
+            let batch = Batch { partition, offset: 0, count, producer, sequence };
+            self.pending.push(Pending { batch, number: self.made, sent: None });
+            self.made += 1;
+            self.next += count;
+        }
         let leader = fabric.truth.state().last_span(self.shard).map(|span| span.leader.node);
         let home = leader.and_then(|leader| fabric.homes.get(&leader).copied());
-        let to = match home {
-            Some(home) if !fabric.chance.percent(10) => home,
-            _ => fabric.chance.index(fabric.machines),
-        };
-        let message = Message::Produce { client: self.number, shard: self.shard, batch };
         let me = fabric.machines + self.number;
-        fabric.send(me, to, message);
+        for pending in &mut self.pending {
+            if pending.sent.is_some_and(|sent| fabric.now < sent + 350 * MS) {
+                continue;
+            }
+            pending.sent = Some(fabric.now);
+            let to = match home {
+                Some(home) if !fabric.chance.percent(10) => home,
+                _ => fabric.chance.index(fabric.machines),
+            };
+            let batch = pending.batch;
+            fabric.send(me, to, Message::Produce { client: self.number, shard: self.shard, batch });
+        }
     }
 
     /// An answer.
     pub(crate) fn answered(&mut self, fabric: &mut Fabric, batch: Batch, acknowledged: bool) {
-        let Some(pending) = self.pending.filter(|pending| pending.sequence == batch.sequence) else { return };
+        let same = |pending: &Pending| pending.batch.sequence == batch.sequence;
+        let Some(at) = self.pending.iter().position(same) else { return };
+        let (now, number) = (fabric.now, self.number);
+        fabric.trace.say(now, || {
+            let what = if acknowledged { "acknowledged" } else { "refused" };
+            format!("client {number}: {what}: {batch:?}")
+        });
         if !acknowledged {
-            self.refused = true;
+            // Sent again with the next step, those behind it too.
+            self.pending[at].sent = None;
             return;
         }
-        let key = (self.partition, batch.producer, pending.sequence);
+        let key = (self.partition, batch.producer, batch.sequence);
         fabric.judge.acknowledged.insert(key, batch);
-        self.pending = None;
+        self.pending.remove(at);
+        self.known = true;
     }
 }

@@ -27,12 +27,30 @@ pub enum Name {
         /// Its number.
         number: u64,
     },
+    /// A segment that is being copied, under the name that it was listed with.
+    Aside {
+        /// Its shard.
+        shard: u64,
+        /// Its span.
+        epoch: u32,
+        /// Its number.
+        number: u64,
+        /// Its length, when all of it is there.
+        len: u64,
+        /// Its digest.
+        digest: [u8; 16],
+    },
 }
 
 impl Name {
     /// Whether it is a segment of this span.
     pub fn is_of(&self, of: u64, span: u32) -> bool {
         matches!(self, Name::Segment { shard, epoch, .. } if (*shard, *epoch) == (of, span))
+    }
+
+    /// Whether it is a copy of a segment of this span that is not whole yet.
+    pub fn is_aside_of(&self, of: u64, span: u32) -> bool {
+        matches!(self, Name::Aside { shard, epoch, .. } if (*shard, *epoch) == (of, span))
     }
 }
 

@@ -45,6 +45,8 @@ pub struct SpanFiles {
     epoch: u32,
     /// Frames that are durable, in order.
     slots: Vec<Slot>,
+    /// Intact frames behind damage, in order.
+    beyond: Vec<Slot>,
     salt: [u8; 16],
 }
 
@@ -61,7 +63,7 @@ pub struct Judged {
 impl SpanFiles {
     /// Of a span of which nothing is here.
     pub fn new(shard: u64, epoch: u32) -> SpanFiles {
-        SpanFiles { shard, epoch, slots: Vec::new(), salt: [0; 16] }
+        SpanFiles { shard, epoch, slots: Vec::new(), beyond: Vec::new(), salt: [0; 16] }
     }
 
     fn name(&self, number: u64) -> Name {
@@ -83,8 +85,9 @@ impl SpanFiles {
         self.slots.last().map(|slot| slot.number)
     }
 
-    /// The operation that writes these frames behind the end: one write, its end block behind it.
-    pub fn write(&self, frames: &[Frame]) -> Vec<Step> {
+    /// The operation that writes these frames behind the end: one write, its end block behind it. While the end is
+    /// doubted there are zeroes in its place: they prove nothing.
+    pub fn write(&self, frames: &[Frame], doubted: bool) -> Vec<Step> {
         let (Some(first), Some(last)) = (frames.first(), frames.last()) else { return Vec::new() };
         let opens = first.opens_segment();
         let number = if opens { self.opened_number(first) } else { self.last_segment().unwrap_or(0) };
@@ -105,6 +108,9 @@ impl SpanFiles {
             clean: false,
         }
         .encode(&mut block);
+        if doubted {
+            block.fill(0);
+        }
         bytes.extend_from_slice(&block);
         vec![Step::Write { name: self.name(number), at: position, bytes, planned: SEGMENT }]
     }
@@ -137,27 +143,31 @@ impl SpanFiles {
         }
     }
 
-    /// Frames from `from` to below `to` as the disk gives them; stops at one that is not intact.
+    /// The intact frames from `from` to below `to` as the disk gives them.
     pub fn frames(&self, disk: &Disk, from: u64, to: u64) -> Vec<Frame> {
-        let mut out = Vec::new();
         let start = self.slots.partition_point(|slot| slot.at.lsn < from);
-        for slot in self.slots[start..].iter().take_while(|slot| slot.at.lsn < to) {
-            let file = disk.read(self.name(slot.number));
-            let bytes = file.and_then(|file| file.get(slot.position..slot.position + slot.len));
-            let frame = bytes.and_then(|bytes| Frame::verify(Bytes::copy_from_slice(bytes)).ok());
-            match frame.filter(|frame| frame.at() == slot.at && frame.next() == slot.next) {
-                Some(frame) => out.push(frame),
-                None => break,
-            }
-        }
-        out
+        let slots = self.slots[start..].iter().take_while(|slot| slot.at.lsn < to);
+        let beyond = self.beyond.iter().filter(|slot| (from..to).contains(&slot.at.lsn));
+        slots.chain(beyond).filter_map(|slot| self.frame(disk, slot)).collect()
+    }
+
+    fn frame(&self, disk: &Disk, slot: &Slot) -> Option<Frame> {
+        let file = disk.read(self.name(slot.number))?;
+        let bytes = file.get(slot.position..slot.position + slot.len)?;
+        let frame = Frame::verify(Bytes::copy_from_slice(bytes)).ok()?;
+        (frame.at() == slot.at && frame.next() == slot.next).then_some(frame)
     }
 
     /// Where the first frame from `from` on stands that the disk does not give any more.
     pub fn first_damaged(&self, disk: &Disk, from: u64, to: u64) -> Option<Place> {
-        let read = self.frames(disk, from, to);
         let start = self.slots.partition_point(|slot| slot.at.lsn < from);
-        self.slots.get(start + read.len()).map(|slot| slot.at).filter(|at| at.lsn < to)
+        let mut slots = self.slots[start..].iter().take_while(|slot| slot.at.lsn < to);
+        slots.find(|slot| self.frame(disk, slot).is_none()).map(|slot| slot.at)
+    }
+
+    /// Where a frame's bytes begin, for those who want to hurt it.
+    pub fn position(&self, slot: &Slot) -> (Name, usize) {
+        (self.name(slot.number), slot.position)
     }
 
     /// The steps that bring the span to its end: later segments removed, the last one cut, footers written. `None` when
@@ -206,7 +216,7 @@ impl SpanFiles {
             if frame.header.lsn != slot.at.lsn || frame.next_chain() != slot.next.chain {
                 return None;
             }
-            index.note_frame(&frame);
+            record::note(index, &frame);
             digest.update(bytes);
             salt = frame.header.salt;
         }
@@ -238,6 +248,12 @@ impl SpanFiles {
         Some(())
     }
 
+    /// What the footer of the last sealed segment says of partitions and producers.
+    pub fn last_footer(&self, disk: &Disk) -> Option<Footer> {
+        let file = disk.read(self.name(self.last_segment()?))?;
+        footer_of(file).map(|(footer, _)| footer)
+    }
+
     /// The span is sealed: frames from `end` on are gone.
     pub fn sealed_at(&mut self, end: Place) {
         self.slots.retain(|slot| slot.at.lsn < end.lsn);
@@ -266,6 +282,7 @@ impl SpanFiles {
                 judging.verdict = Some(Verdict::Corrupt);
             }
             if !follows || !judging.segment(disk, &mut files, *number, numbers.get(at + 1).copied()) {
+                judging.look_beyond(disk, &mut files, &numbers[at..]);
                 break;
             }
         }
@@ -336,12 +353,43 @@ impl Judging {
         !matches!(verdict, Verdict::Corrupt | Verdict::Unsupported)
     }
 
+    /// Finds what is intact behind damage: each block may begin a frame. Equal epoch and LSN are equal frames.
+    fn look_beyond(&self, disk: &Disk, files: &mut SpanFiles, numbers: &[u64]) {
+        if self.verdict != Some(Verdict::Corrupt) {
+            return;
+        }
+        let mut behind = self.expect.lsn.unwrap_or(0);
+        for number in numbers {
+            let Some(file) = disk.read(files.name(*number)) else { continue };
+            let mut position = 0;
+            while position < file.len() {
+                let block_index = (position / BLOCK) as u32;
+                let expect = Expect { epoch: self.expect.epoch, block_index, ..Expect::default() };
+                let found = tidelog_format::scan::scan(&file[position..], &expect);
+                let tidelog_format::scan::Found::Frame(frame) = found else {
+                    position += BLOCK;
+                    continue;
+                };
+                let at = Place { lsn: frame.header.lsn, chain: frame.header.chain };
+                let (next, len) = (Place { lsn: at.lsn + 1, chain: frame.next_chain() }, frame.bytes().len());
+                if at.lsn >= behind {
+                    behind = next.lsn;
+                    let content = Rc::new(record::content_of(&frame));
+                    files.beyond.push(Slot { at, next, number: *number, position, len, content });
+                }
+                position += len;
+            }
+        }
+    }
+
     fn give(self, files: SpanFiles, epoch: u32) -> Judged {
         let verdict = self.verdict.unwrap_or(Verdict::Corrupt);
         let held = self.base.and_then(|base| files.end().map(|end| (base, end)));
         let sealed = held.map(|(_, end)| end).filter(|_| self.all_sealed && verdict != Verdict::Corrupt);
-        let found =
-            Found { epoch, held, grade: grade(verdict).unwrap_or(Grade::Suspect), committed: self.committed };
+        let grade = grade(verdict).unwrap_or(Grade::Suspect);
+        let last = files.beyond.last().or(files.slots.last());
+        let reach = last.map_or(0, |slot| slot.next.lsn);
+        let found = Found { epoch, held, grade, reach, committed: self.committed };
         Judged { files, found, sealed }
     }
 }
@@ -358,10 +406,14 @@ fn opened_at(disk: &Disk, name: Name) -> Option<u64> {
 
 /// The LSN at which a sealed segment ends, by its trailer, if its footer is intact too.
 fn sealed_by(file: &[u8]) -> Option<u64> {
+    footer_of(file).map(|(_, trailer)| trailer.next_lsn)
+}
+
+fn footer_of(file: &[u8]) -> Option<(Footer, Trailer)> {
     let last = file.len().checked_sub(BLOCK)?;
     let block = file.get(last..)?.first_chunk::<BLOCK>()?;
     let trailer = Trailer::of_last_block(block, (last / BLOCK) as u32)?;
     let bytes = file.get(trailer.footer_position() as usize..last)?;
     let footer = Footer::decode(bytes).ok()?;
-    (footer.next_lsn == trailer.next_lsn && footer.encode() == bytes).then_some(trailer.next_lsn)
+    (footer.next_lsn == trailer.next_lsn && footer.encode() == bytes).then_some((footer, trailer))
 }

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use tidelog_replica::copier::manifest;
+
 use crate::disk::Name;
 use crate::files::segments_of;
+use crate::machine::copying::listed_as;
 use crate::record::Batch;
 use crate::world::World;
 
@@ -36,6 +39,12 @@ impl World {
                     ))
                 });
                 let files: BTreeMap<_, _> = files.collect();
+                let list: Vec<_> =
+                    files.iter().filter_map(|(number, bytes)| listed_as(*number, bytes)).collect();
+                if span.manifest.is_some_and(|said| said.0 != manifest(&list)) {
+                    let node = replica.node;
+                    return Err(format!("span {epoch}: the manifest is not that of node {node}'s files"));
+                }
                 let same = first.as_ref().is_none_or(|first| *first == files);
                 if !same {
                     return Err(format!("copies of shard {shard}, span {epoch} are not the same bytes"));

@@ -3,6 +3,9 @@
 use tidelog_format::batch::{BatchBuilder, BatchHeader, Record};
 use tidelog_format::compression::Codec;
 use tidelog_format::entry::{EntryKind, Row};
+use tidelog_format::footer::Footer;
+use tidelog_format::index::{SealedAs, SegmentIndex};
+use tidelog_format::producers::Numbered;
 use tidelog_format::scan::{Expect, Found, scan};
 use tidelog_replica::frame::Frame;
 
@@ -21,24 +24,17 @@ pub struct Batch {
     pub sequence: u32,
 }
 
-/// The producers of a partition as a new leader must know them: the first entry of a span says it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Known {
-    /// The partition.
-    pub partition: u64,
-    /// Offset of its next record.
-    pub next_offset: u64,
-    /// The last batch of each producer.
-    pub last: Vec<Batch>,
-}
+/// The kind of the entry with which a span begins: what the shard's footer before it says of partitions and producers, for
+/// holders that have nothing from before. One of those numbers that whoever does not know them skips.
+const HEAD: u8 = 200;
 
 /// What a frame says.
 #[derive(Clone, Debug, Default)]
 pub struct Content {
     /// Its batches.
     pub batches: Vec<Batch>,
-    /// State at the start of a span.
-    pub known: Vec<Known>,
+    /// At the start of a span: where its partitions and producers stand.
+    pub head: Option<Footer>,
 }
 
 /// Bytes of a batch, to be stamped with offset and epoch.
@@ -65,33 +61,41 @@ pub fn encode(batch: &Batch, epoch: u32) -> (Row, Vec<u8>) {
     (row, made.bytes().to_vec())
 }
 
-/// The entry that tells the next leader about a partition.
-pub fn encode_known(known: &Known) -> (Row, Vec<u8>) {
-    let mut body = Vec::new();
-    for batch in &known.last {
-        body.extend_from_slice(&batch.offset.to_le_bytes());
-        body.extend_from_slice(&batch.producer.to_le_bytes());
-        body.extend_from_slice(&batch.count.to_le_bytes());
-        body.extend_from_slice(&batch.sequence.to_le_bytes());
-    }
-    let row = Row {
-        partition: known.partition,
-        base_offset: known.next_offset,
-        length: body.len() as u32,
-        count: 0,
-        kind: EntryKind::SpanStart as u8,
-    };
+/// How the table of producers knows a batch.
+pub fn numbered(batch: &Batch) -> Numbered {
+    let producer_id = i64::try_from(batch.producer).unwrap_or(0);
+    Numbered { producer_id, epoch: 0, first_sequence: batch.sequence, count: batch.count }
+}
+
+/// The entry that makes a partition known.
+pub fn created(partition: u64) -> (Row, Vec<u8>) {
+    let kind = EntryKind::PartitionCreated as u8;
+    (Row { partition, base_offset: 0, length: 0, count: 0, kind }, Vec::new())
+}
+
+/// The entry with which a span begins, at this LSN.
+pub fn encode_head(index: &SegmentIndex, lsn: u64) -> (Row, Vec<u8>) {
+    let id = SealedAs { salt: [1; 16], base_lsn: 0, next_lsn: lsn, chain: 0, epoch: 0, block_index: 0 };
+    let body = index.clone().seal(&id).encode();
+    let row = Row { partition: 0, base_offset: 0, length: body.len() as u32, count: 0, kind: HEAD };
     (row, body)
 }
 
-fn decode_known(row: &Row, body: &[u8]) -> Known {
-    let last = body.chunks_exact(24).map(|bytes| {
-        let eight = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
-        let four = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap_or_default());
-        let (offset, producer, count, sequence) = (eight(0), eight(8), four(16), four(20));
-        Batch { partition: row.partition, offset, count, producer, sequence }
-    });
-    Known { partition: row.partition, next_offset: row.base_offset, last: last.collect() }
+/// Notes a frame in an index; the head of a span says what the index is without what was before.
+pub fn note(index: &mut SegmentIndex, frame: &tidelog_format::frame::Frame<'_>) {
+    if let Some(head) = content_of(frame).head {
+        *index = SegmentIndex::behind(&head);
+    }
+    index.note_frame(frame);
+}
+
+/// The same with a frame of the rules.
+pub fn note_verified(index: &mut SegmentIndex, frame: &Frame) {
+    let place = Expect { block_index: frame.header().block_index, ..Expect::default() };
+    match scan(frame.bytes(), &place) {
+        Found::Frame(frame) => note(index, &frame),
+        _ => unreachable!("the frame was verified"),
+    }
 }
 
 /// What is in a frame, read from its bytes.
@@ -118,7 +122,7 @@ pub fn content_of(frame: &tidelog_format::frame::Frame<'_>) -> Content {
                     sequence: u32::try_from(header.base_sequence).unwrap_or(0),
                 });
             }
-            Some(EntryKind::SpanStart) => content.known.push(decode_known(&entry.row, entry.body)),
+            None if entry.row.kind == HEAD => content.head = Footer::decode(entry.body).ok(),
             _ => {}
         }
     }

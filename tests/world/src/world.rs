@@ -1,5 +1,7 @@
 //! A world: its machines and clients, and one event after the other.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use tidelog_meta::{Command, Leader, NewSpan, NodeState, Retention};
 
 use crate::client::Client;
@@ -35,6 +37,12 @@ pub(crate) struct World {
     pub(crate) shards: u64,
     /// The machine with the bad disk.
     pub(crate) bad: usize,
+    /// Instead of that: frames rot on any disk, of each frame one copy at most.
+    pub(crate) scattered: bool,
+    /// Frames that rotted so, by shard, span and LSN.
+    pub(crate) hurt: BTreeSet<(u64, u32, u64)>,
+    /// Machines on which they did, by shard and span.
+    pub(crate) damaged: BTreeMap<(u64, u32), BTreeSet<usize>>,
     chaos: bool,
 }
 
@@ -67,6 +75,8 @@ impl World {
         let shards = 1 + size.below(2);
         let mut fabric = Fabric::new(seed, count, shown);
         let bad = size.index(count);
+        // There must be nodes left that take copies.
+        let scattered = count > spread && size.percent(40);
         let machines = (0..count).map(|at| Machine::new(at, spread)).collect();
         let clients: Vec<Client> = (0..3 * shards as usize)
             .map(|number| {
@@ -81,7 +91,8 @@ impl World {
             fabric.after(500 * MS, Happening::Client(number));
         }
         fabric.after(700 * MS, Happening::Fault);
-        World { fabric, machines, clients, shards, bad, chaos: true }
+        let (hurt, damaged) = (BTreeSet::new(), BTreeMap::new());
+        World { fabric, machines, clients, shards, bad, scattered, hurt, damaged, chaos: true }
     }
 
     /// Shards and topics, as soon as enough nodes have joined.
@@ -231,7 +242,7 @@ impl World {
         if settled {
             self.accept_tails();
         }
-        if !self.clients.iter().all(crate::client::Client::is_done) || !self.unrest().is_empty() {
+        if !self.unrest().is_empty() {
             return false;
         }
         // What rotted while nobody looked is found before the last look.
@@ -239,15 +250,17 @@ impl World {
         self.unrest().is_empty()
     }
 
-    /// An operator accepts what is left where a holder is lost for ever and another is not sure of its end.
+    /// An operator accepts what is left where a holder is lost for ever and too few of the others are sure of their end, and
+    /// where all of them are damaged and a gap is left.
     fn accept_tails(&mut self) {
         let state = std::rc::Rc::clone(self.fabric.truth.state());
         for machine in &mut self.machines {
             for shard in 1..=self.shards {
-                let Some(epoch) = machine.seals_epoch(shard) else { continue };
+                let Some((epoch, missing)) = machine.seals(shard) else { continue };
                 let Some(span) = state.span(shard, epoch) else { continue };
                 let lost = span.replicas.iter().any(|replica| !state.nodes[&replica.node].state.counts());
-                if lost {
+                let all = missing == span.replicas.len();
+                if all || lost && span.replicas.len() < span.fence_quorum() + missing {
                     self.fabric.judge.excuse(shard, epoch);
                     machine.seal(&mut self.fabric, shard, tidelog_replica::sealer::Event::AcceptTail);
                 }
@@ -309,7 +322,7 @@ impl World {
                 return format!("{name} has holders that lag");
             }
         }
-        String::new()
+        self.clients.iter().find_map(crate::client::Client::waits).unwrap_or_default()
     }
 
     pub(crate) fn holder(&self, node: u64) -> Option<&crate::machine::Running> {

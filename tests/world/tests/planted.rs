@@ -7,15 +7,14 @@ use tidelog_replica::planted::{self, Bug};
 use world::run;
 
 /// Seeds within which each bug must be found, about twice of what it took when this was written.
-const WITHIN: [(Bug, u64); 22] = [
+const WITHIN: [(Bug, u64); 23] = [
     (Bug::SmallFence, 50),
     (Bug::UnfencedLength, 10),
     (Bug::ShortestEnd, 20),
-    (Bug::CommittedEnd, 20),
+    (Bug::CommittedEnd, 50),
     (Bug::VolatilePromise, 10),
     (Bug::AckBeforeSync, 10),
     (Bug::EmptyDiskVotes, 50),
-    (Bug::UnconditionalSeal, 500),
     (Bug::ReadLocalEnd, 20),
     (Bug::ResumedLeader, 20),
     (Bug::NoTailRepair, 20),
@@ -26,10 +25,12 @@ const WITHIN: [(Bug, u64); 22] = [
     (Bug::RotIsTorn, 50),
     (Bug::ForgottenProducers, 10),
     (Bug::SelfAuthorised, 400),
-    (Bug::DeletesUnknown, 20),
+    (Bug::DeletesUnknown, 100),
     (Bug::RolledBackRejoins, 400),
-    (Bug::BelievesClose, 200),
+    (Bug::BelievesClose, 400),
     (Bug::ClosesAtItsEnd, 20),
+    (Bug::PrefixOnly, 400),
+    (Bug::SubstituteVotes, 800),
 ];
 
 /// The first seed whose world finds the bug, and how.

@@ -163,6 +163,8 @@ impl Start<'_> {
                 attempt: one.attempt,
                 end: end.lsn,
                 chain: end.chain,
+                // The only holder is this store, and it is here.
+                substitutes: Vec::new(),
                 next: Some(self.me.new_span()),
             })
             .collect();
@@ -305,7 +307,9 @@ fn found_of(epoch: u32, base: Place, ended: &Ended) -> follower::Found {
     // Frames of before the base are other spans'; what ends there has nothing of this one.
     let first = if end.lsn >= base.lsn { base } else { end };
     let grade = grade(ended.verdict).unwrap_or(Grade::Suspect);
-    follower::Found { epoch, held: Some((first, end)), grade, committed: ended.committed }
+    // What stands behind damage stays where it is: nobody else could need it.
+    let reach = end.lsn;
+    follower::Found { epoch, held: Some((first, end)), grade, reach, committed: ended.committed }
 }
 
 /// Places at which a start can be stopped, to see that the next one goes on.

@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tidelog_format::trailer::Digest;
 
 use crate::span::{Place, Replica, Span};
 
@@ -45,9 +46,26 @@ pub struct SealedFile {
     pub digest: [u8; 16],
 }
 
+/// What the metadata is told of a copy: a digest over its list of files. Two holders of a span have the same.
+pub fn manifest(files: &[SealedFile]) -> [u8; 16] {
+    let mut digest = Digest::default();
+    for file in files {
+        digest.update(&file.number.to_le_bytes());
+        digest.update(&file.len.to_le_bytes());
+        digest.update(&file.digest);
+    }
+    digest.value()
+}
+
 /// What happens to a copy.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// A restart has found files aside, each with so many of its bytes: the copy goes on there, if its holder lists the
+    /// same file. What a crash made of the bytes is seen when all of them are verified.
+    Found {
+        /// As they were listed then, and how much there is.
+        files: Vec<(SealedFile, u64)>,
+    },
     /// A holder lists its files of the span.
     Listed {
         /// The holder.
@@ -68,6 +86,8 @@ pub enum Event {
     Verified {
         /// Where the files end, if they are intact and follow each other from the span's base on.
         end: Option<Place>,
+        /// The list of them, from their bytes.
+        files: Vec<SealedFile>,
     },
     /// [`Effect::Adopt`] is done and durable.
     Adopted,
@@ -119,6 +139,8 @@ pub enum Effect {
     Swap {
         /// In whose place.
         old: Replica,
+        /// Digest of the list of files.
+        manifest: [u8; 16],
     },
     /// The span is whole here, and the metadata names this store as a holder: tell its follower.
     Copied {
@@ -152,6 +174,8 @@ pub struct Copier {
     wanted: Vec<SealedFile>,
     /// Bytes that are aside, by segment.
     stored: BTreeMap<u64, u64>,
+    /// Of the files that were verified.
+    manifest: [u8; 16],
     moved: Option<Duration>,
     out: Vec<Effect>,
 }
@@ -162,7 +186,8 @@ impl Copier {
         let end = span.end()?;
         let (phase, moved) = (Phase::Listing, None);
         let (wanted, stored, out) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Some(Copier { me, span, end, lost, phase, turn, wanted, stored, moved, out })
+        let manifest = [0; 16];
+        Some(Copier { me, span, end, lost, phase, turn, wanted, stored, manifest, moved, out })
     }
 
     /// Takes an event; says what is to be done.
@@ -170,7 +195,8 @@ impl Copier {
         match event {
             Event::Listed { node, files } => self.listed(now, node, files),
             Event::Piece { number, at, bytes } => self.piece(now, number, at, bytes),
-            Event::Verified { end } => self.verified(now, end),
+            Event::Verified { end, files } => self.verified(now, end, &files),
+            Event::Found { files } => self.found(&files),
             Event::Adopted if self.phase == Phase::Adopting => {
                 (self.phase, self.moved) = (Phase::Telling, None);
                 self.tell(now);
@@ -263,13 +289,21 @@ impl Copier {
         self.fetch(now);
     }
 
-    fn verified(&mut self, now: Duration, end: Option<Place>) {
+    fn found(&mut self, files: &[(SealedFile, u64)]) {
+        if self.phase == Phase::Listing && self.wanted.is_empty() {
+            self.wanted = files.iter().map(|(file, _)| *file).collect();
+            self.stored = files.iter().map(|(file, stored)| (file.number, (*stored).min(file.len))).collect();
+        }
+    }
+
+    fn verified(&mut self, now: Duration, end: Option<Place>, files: &[SealedFile]) {
         if self.phase != Phase::Verifying {
             return;
         }
         let empty = self.wanted.is_empty() && self.end == self.span.base;
         if end == Some(self.end) || empty {
             self.phase = Phase::Adopting;
+            self.manifest = manifest(files);
             self.out.push(Effect::Adopt);
             return;
         }
@@ -306,7 +340,7 @@ impl Copier {
             None => self.discard(),
             Some(old) if self.moved.is_none_or(|moved| now >= moved + AGAIN) => {
                 self.moved = Some(now);
-                self.out.push(Effect::Swap { old });
+                self.out.push(Effect::Swap { old, manifest: self.manifest });
             }
             Some(_) => {}
         }

@@ -30,6 +30,10 @@ fn piece(number: u64, at: u64, len: usize) -> Event {
     Event::Piece { number, at, bytes: Bytes::from(vec![1; len]) }
 }
 
+fn verified() -> Event {
+    Event::Verified { end: Some(end()), files: vec![file(1, 10)] }
+}
+
 /// A copy that has everything aside.
 fn fetched(copier: &mut Copier) {
     copier.step(START, Event::Tick);
@@ -49,7 +53,7 @@ fn files_are_fetched_in_order_verified_adopted_and_then_told() {
     assert_eq!(effects[1], Effect::Fetch { node: 1, number: 2, at: 0, len: PIECE });
     copier.step(START, piece(2, 0, PIECE as usize));
     assert_eq!(copier.step(START, piece(2, PIECE, 5)).last(), Some(&Effect::Verify));
-    assert_eq!(copier.step(START, Event::Verified { end: Some(end()) }), [Effect::Adopt]);
+    assert_eq!(copier.step(START, verified()), [Effect::Adopt]);
     assert_eq!(copier.step(START, Event::Adopted), [Effect::Copied { end: end() }]);
     assert!(copier.is_over());
 }
@@ -83,7 +87,7 @@ fn what_is_not_the_span_is_never_adopted() {
     for end in [None, Some(Place { lsn: end().lsn, chain: 0 }), Some(span(3, 2).base)] {
         let mut copier = copier();
         fetched(&mut copier);
-        assert_eq!(copier.step(START, Event::Verified { end }), []);
+        assert_eq!(copier.step(START, Event::Verified { end, files: vec![file(1, 10)] }), []);
         assert_eq!(copier.step(START + AGAIN, Event::Tick).len(), 1, "and another holder is asked");
     }
 }
@@ -103,10 +107,17 @@ fn a_newcomer_is_no_holder_before_the_metadata_says_so() {
     let me = Replica { node: 9, store: [9; 16] };
     let mut copier = Copier::new(me, sealed(), vec![replica(2)], 0).unwrap();
     fetched(&mut copier);
-    copier.step(START, Event::Verified { end: Some(end()) });
-    assert_eq!(copier.step(START, Event::Adopted), [Effect::Swap { old: replica(2) }]);
+    copier.step(START, verified());
+    assert_eq!(
+        copier.step(START, Event::Adopted),
+        [Effect::Swap { old: replica(2), manifest: manifest(&[file(1, 10)]) }]
+    );
     assert_eq!(copier.step(START, Event::Tick), []);
-    assert_eq!(copier.step(START + AGAIN, Event::Tick), [Effect::Swap { old: replica(2) }], "asked again");
+    assert_eq!(
+        copier.step(START + AGAIN, Event::Tick),
+        [Effect::Swap { old: replica(2), manifest: manifest(&[file(1, 10)]) }],
+        "asked again"
+    );
     let swapped = Span { replicas: vec![replica(1), replica(3), me], ..sealed() };
     let effects = copier.step(START, Event::Viewed { span: Some(swapped), lost: Vec::new() });
     assert_eq!(effects, [Effect::Copied { end: end() }]);
@@ -117,7 +128,7 @@ fn a_copy_that_nobody_needs_any_more_is_discarded() {
     let me = Replica { node: 9, store: [9; 16] };
     let mut faster = Copier::new(me, sealed(), vec![replica(2)], 0).unwrap();
     fetched(&mut faster);
-    faster.step(START, Event::Verified { end: Some(end()) });
+    faster.step(START, verified());
     faster.step(START, Event::Adopted);
     let other = Replica { node: 8, store: [8; 16] };
     let swapped = Span { replicas: vec![replica(1), replica(3), other], ..sealed() };
@@ -133,4 +144,34 @@ fn a_copy_that_nobody_needs_any_more_is_discarded() {
 #[test]
 fn a_span_without_an_end_is_not_copied() {
     assert!(Copier::new(replica(3), span(3, 2), Vec::new(), 0).is_none());
+}
+
+#[test]
+fn a_copy_goes_on_after_a_restart_where_the_same_file_is_listed() {
+    let mut copier = copier();
+    copier.step(START, Event::Found { files: vec![(file(1, 10), 10), (file(2, 9), 4)] });
+    assert_eq!(copier.step(START, Event::Tick), [Effect::List { node: 1 }]);
+    let effects = copier.step(START, listed(1, &[file(1, 10), file(2, 9)]));
+    assert_eq!(effects, [Effect::Fetch { node: 1, number: 2, at: 4, len: 5 }]);
+    let mut other = self::copier();
+    other.step(START, Event::Found { files: vec![(file(1, 10), 10), (file(2, 9), 4)] });
+    other.step(START, Event::Tick);
+    let effects = other.step(START, listed(1, &[file(1, 10), SealedFile { digest: [99; 16], ..file(2, 9) }]));
+    assert_eq!(effects, [Effect::Fetch { node: 1, number: 2, at: 0, len: 9 }]);
+}
+
+#[test]
+fn a_manifest_tells_every_difference_between_lists() {
+    let list = [file(1, 10), file(2, 9)];
+    let others = [
+        vec![file(1, 10)],
+        vec![file(2, 9), file(1, 10)],
+        vec![file(1, 10), file(2, 8)],
+        vec![file(1, 10), file(3, 9)],
+        vec![file(1, 10), SealedFile { digest: [99; 16], ..file(2, 9) }],
+    ];
+    assert_eq!(manifest(&list), manifest(&list));
+    for other in others {
+        assert_ne!(manifest(&list), manifest(&other), "{other:?}");
+    }
 }

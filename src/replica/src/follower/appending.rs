@@ -98,12 +98,13 @@ impl Follower {
         let Some(tail) = self.tails.get_mut(&epoch) else { return };
         let Some(frames) = tail.next_write() else { return };
         debug_assert!(frame::are_consecutive(tail.end, epoch, &frames));
+        let doubted = tail.is_doubted_behind_write();
         if planted::has(Bug::AckBeforeSync)
             && let (Some(leader), Some(writing)) = (tail.leader, tail.writing)
         {
             self.answer(leader, epoch, Answer::Appended { durable: writing.lsn });
         }
-        self.out.push(Effect::Write { epoch, frames });
+        self.out.push(Effect::Write { epoch, frames, doubted });
     }
 
     /// The write in flight has returned.
@@ -128,6 +129,8 @@ impl Follower {
         if epoch < self.promised && !again {
             let promised = self.promised;
             self.refuse(leader, epoch, Refusal::Fenced { promised });
+        } else if tail.grade() == Grade::Suspect {
+            self.refuse(leader, epoch, Refusal::StoreGone);
         } else if self.kept >= epoch || again {
             self.answer(leader, epoch, Answer::Appended { durable });
         }

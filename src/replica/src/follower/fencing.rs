@@ -103,24 +103,20 @@ impl Follower {
     fn standing(&self, fence: &Waiting) -> Option<Standing> {
         let attempt = fence.attempt;
         if let Some(end) = self.whole.get(&fence.epoch) {
-            return Some(Standing { attempt, end: *end, grade: Grade::Proved, committed: end.lsn });
+            let (reach, committed) = (end.lsn, end.lsn);
+            return Some(Standing { attempt, end: *end, reach, grade: Grade::Proved, committed });
         }
         let tail = self.tails.get(&fence.epoch)?;
         if tail.writing.is_some() {
             return None;
         }
-        Some(Standing { attempt, end: tail.usable_end(), grade: tail.grade(), committed: tail.committed })
+        let (end, reach) = (tail.usable_end(), tail.reach());
+        Some(Standing { attempt, end, reach, grade: tail.grade(), committed: tail.committed })
     }
 
     pub(super) fn fetch(&mut self, envelope: &Envelope, attempt: u32, from: u64, to: u64) {
         if !self.is_overtaken(envelope, attempt) && self.end(envelope.epoch).is_some() {
             self.out.push(Effect::Read { epoch: envelope.epoch, from, to, reader: envelope.from, attempt });
-        }
-    }
-
-    pub(super) fn read(&mut self, epoch: u32, reader: Process, attempt: u32, frames: Vec<Frame>) {
-        if !frames.is_empty() {
-            self.answer(reader, epoch, Answer::Tail { attempt, frames });
         }
     }
 
@@ -153,7 +149,8 @@ impl Follower {
     pub(super) fn tell_repairer(&mut self, epoch: u32) {
         let Some(tail) = self.tails.get(&epoch) else { return };
         let Some((to, attempt)) = tail.repairer else { return };
-        if self.kept >= attempt || planted::has(Bug::RepairCounts) {
+        let kept = self.kept >= attempt || planted::has(Bug::RepairCounts);
+        if kept && tail.grade() != Grade::Suspect {
             let durable = tail.end.lsn;
             self.answer(to, epoch, Answer::Repaired { attempt, durable });
         }

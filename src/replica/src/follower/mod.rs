@@ -58,6 +58,8 @@ pub struct Found {
     pub held: Option<(Place, Place)>,
     /// How sure the end is.
     pub grade: Grade,
+    /// Behind the last intact frame of the span on this disk, which may stand behind damage; 0 if none is known.
+    pub reach: u64,
     /// The highest committed LSN in its frames.
     pub committed: u64,
 }
@@ -92,15 +94,19 @@ pub enum Event {
     },
     /// The metadata changed, or was read anew.
     Viewed(View),
-    /// The frames that [`Effect::Read`] asked for; none when they cannot be read.
+    /// The frames that [`Effect::Read`] asked for: all that are intact in the range.
     Read {
         /// The span.
         epoch: u32,
+        /// First LSN of the range.
+        from: u64,
+        /// Behind its last: less than was asked for when it would be too much at once.
+        to: u64,
         /// Who asked for them.
         reader: Process,
         /// In which attempt.
         attempt: u32,
-        /// The frames.
+        /// The frames, in order; those that cannot be read are left out.
         frames: Vec<Frame>,
     },
     /// [`Effect::Seal`] is done and durable.
@@ -144,13 +150,16 @@ pub enum Effect {
         epoch: u32,
         /// One frame, or an opening frame and one more.
         frames: Vec<Frame>,
+        /// The end behind them is doubted still: the write ends with a block of zeroes, not with an end block, so that
+        /// a restart finds the doubt again.
+        doubted: bool,
     },
     /// Put the promise into the journal, then give [`Event::Kept`].
     Keep {
         /// The promise.
         promised: u32,
     },
-    /// Read frames of a span from the disk, then give [`Event::Read`].
+    /// Read the intact frames of a span from the disk, those behind damage too, then give [`Event::Read`].
     Read {
         /// The span.
         epoch: u32,
@@ -238,7 +247,9 @@ impl Follower {
             Event::Failed => self.fail(),
             Event::Kept { promised } => self.keep(promised),
             Event::Viewed(view) => self.viewed(view),
-            Event::Read { epoch, reader, attempt, frames } => self.read(epoch, reader, attempt, frames),
+            Event::Read { epoch, from, to, reader, attempt, frames } => {
+                self.answer(reader, epoch, Answer::Tail { attempt, from, to, frames });
+            }
             Event::Sealed { epoch } => self.sealed(epoch),
             Event::Copied { epoch, end } => {
                 self.tails.remove(&epoch);

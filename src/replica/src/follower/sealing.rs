@@ -93,8 +93,10 @@ impl Follower {
         }
         tail.settling = true;
         tail.committed = tail.committed.max(end.lsn);
-        let usable = tail.grade() != Grade::Suspect && !tail.baseless && tail.end.lsn >= end.lsn;
-        if usable && (tail.end.lsn > end.lsn || tail.end == end) {
+        // Damage behind the end is cut off; what is before it is verified while the footer is made.
+        let known = tail.grade() != Grade::Suspect || tail.intact.is_some();
+        let here = tail.usable_end();
+        if known && !tail.baseless && (here.lsn > end.lsn || here == end) {
             self.out.push(Effect::Seal { epoch, end });
         } else {
             self.out.push(Effect::Copy { epoch, end });

@@ -5,10 +5,14 @@ use std::collections::VecDeque;
 use crate::follower::{Found, WINDOW_BYTES, WINDOW_FRAMES};
 use crate::frame::Frame;
 use crate::message::Grade;
+use crate::planted::{self, Bug};
 use crate::span::{Place, Process};
 
 /// Frames whose chain values are remembered, to compare what is sent again with what is here.
 const REMEMBERED: usize = 2 * WINDOW_FRAMES;
+/// How far behind a cut frames may have been acknowledged. The last write was one frame, or an opening frame and one
+/// more; but a later restart may cut again, a write further down, and does not know how far the first one doubted.
+const DOUBTED: u64 = 16;
 
 /// What a holder has of an unsealed span.
 #[derive(Debug)]
@@ -37,6 +41,8 @@ pub(super) struct Tail {
     pub(super) settling: bool,
     /// Where the first damaged frame stands, if damage was found while running.
     pub(super) intact: Option<Place>,
+    /// Behind the last intact frame that a restart found behind damage.
+    beyond: u64,
     /// Not even the base is known: a file is there and not its first frame.
     pub(super) baseless: bool,
 }
@@ -69,18 +75,21 @@ impl Tail {
             sealed: None,
             settling: false,
             intact: None,
+            beyond: 0,
             baseless: false,
         }
     }
 
-    /// What a restart found. The last write was one frame, or an opening frame and one more: behind two more frames
-    /// all that was ever acknowledged is there again, because the leader sends the same frames.
+    /// What a restart found. When so many frames as may have been cut are there again, all that was ever acknowledged is,
+    /// because the leader sends the same frames.
     pub(super) fn found(found: &Found) -> Tail {
         let (base, end) = found.held.unwrap_or((Place { lsn: 0, chain: 0 }, Place { lsn: 0, chain: 0 }));
         let mut tail = Tail::at(base);
         (tail.end, tail.next) = (end, end);
         tail.grade = found.grade;
-        tail.doubted_to = end.lsn.saturating_add(2);
+        tail.doubted_to = doubt_from(end.lsn);
+        tail.beyond = found.reach;
+        tail.intact = (found.grade == Grade::Suspect).then_some(end);
         tail.committed = found.committed.max(base.lsn);
         tail.baseless = found.held.is_none();
         tail
@@ -90,7 +99,9 @@ impl Tail {
     pub(super) fn learn_base(&mut self, base: Place) {
         if self.baseless {
             let grade = self.grade;
-            *self = Tail { grade, doubted_to: base.lsn.saturating_add(2), ..Tail::at(base) };
+            let intact = (grade == Grade::Suspect).then_some(base);
+            let (doubted_to, beyond) = (doubt_from(base.lsn), self.beyond);
+            *self = Tail { grade, doubted_to, intact, beyond, ..Tail::at(base) };
         }
     }
 
@@ -102,9 +113,23 @@ impl Tail {
         }
     }
 
-    /// Behind the last frame that can be given to others.
+    /// Whether a restart behind the write in flight must find the end doubted.
+    pub(super) fn is_doubted_behind_write(&self) -> bool {
+        let reached = self.writing.is_none_or(|end| end.lsn >= self.doubted_to);
+        self.grade == Grade::Unproved && !reached
+    }
+
+    /// Behind the frames that can be given to others without a gap.
     pub(super) fn usable_end(&self) -> Place {
         self.intact.filter(|intact| intact.lsn < self.end.lsn).unwrap_or(self.end)
+    }
+
+    /// Behind the last frame that may be intact: a damaged tail may have some behind the damage.
+    pub(super) fn reach(&self) -> u64 {
+        if planted::has(Bug::PrefixOnly) {
+            return self.usable_end().lsn;
+        }
+        self.beyond.max(self.end.lsn)
     }
 
     /// Trusts what is here no more.
@@ -173,4 +198,8 @@ impl Tail {
         self.recent.retain(|place| place.lsn <= end.lsn);
         denied
     }
+}
+
+fn doubt_from(end: u64) -> u64 {
+    end.saturating_add(DOUBTED)
 }

@@ -31,7 +31,11 @@ fn told(to: u64, answer: Answer) -> Effect {
 }
 
 fn standing(attempt: u32, end: Place, grade: Grade, committed: u64) -> Effect {
-    told(3, Answer::Fenced(Standing { attempt, end, grade, committed }))
+    told(3, Answer::Fenced(Standing { attempt, end, reach: end.lsn, grade, committed }))
+}
+
+fn written(frames: &[Frame]) -> Effect {
+    Effect::Write { epoch: 5, frames: frames.to_vec(), doubted: false }
 }
 
 /// The holder with so many frames on its disk.
@@ -50,14 +54,9 @@ fn with_frames(count: usize) -> (Follower, Vec<Frame>) {
 fn an_append_is_answered_when_write_and_promise_are_on_the_disk_and_not_before() {
     let (mut follower, made) = (holder(), frames(span(3, 2).base, 2, 0));
     let effects = follower.step(append(10, made.clone()));
-    let write = Effect::Write { epoch: 5, frames: made[..1].to_vec() };
-    assert_eq!(effects, [Effect::Keep { promised: 5 }, write], "one write at a time");
+    assert_eq!(effects, [Effect::Keep { promised: 5 }, written(&made[..1])], "one write at a time");
     let effects = follower.step(Event::Written { epoch: 5 });
-    assert_eq!(
-        effects,
-        [Effect::Write { epoch: 5, frames: made[1..].to_vec() }],
-        "the promise is not kept yet"
-    );
+    assert_eq!(effects, [written(&made[1..])], "the promise is not kept yet");
     assert_eq!(follower.step(Event::Kept { promised: 5 }), [told(1, Answer::Appended { durable: 11 })]);
     assert_eq!(follower.step(Event::Written { epoch: 5 }), [told(1, Answer::Appended { durable: 12 })]);
 }
@@ -161,35 +160,62 @@ fn an_append_alone_never_makes_a_span() {
     assert_eq!(follower.step(append(10, Vec::new())), [told(1, Answer::Refused(Refusal::UnknownSpan))]);
 }
 
+fn found(grade: Grade, end: Place, reach: u64) -> Recovered {
+    let found = Found { epoch: 5, held: Some((span(3, 2).base, end)), grade, reach, committed: 10 };
+    Recovered { promised: 5, open: vec![found], ..Recovered::default() }
+}
+
 #[test]
 fn a_torn_end_is_unproved_until_what_may_have_been_acknowledged_is_there_again() {
-    let made = frames(span(3, 2).base, 4, 0);
-    let found = Found {
-        epoch: 5,
-        held: Some((span(3, 2).base, made[0].next())),
-        grade: Grade::Unproved,
-        committed: 10,
-    };
-    let recovered = Recovered { promised: 5, open: vec![found], ..Recovered::default() };
-    let mut follower = Follower::new(replica(2), recovered.clone());
+    let made = frames(span(3, 2).base, 20, 0);
+    let mut follower = Follower::new(replica(2), found(Grade::Unproved, made[0].next(), 11));
     follower.step(Event::Viewed(view(span(3, 2), 1)));
+    for at in 1..17 {
+        let effects = follower.step(append(11 + at as u64 - 1, made[at..=at].to_vec()));
+        let doubted = at < 16;
+        let write = Effect::Write { epoch: 5, frames: made[at..=at].to_vec(), doubted };
+        assert_eq!(effects, [write], "frame {at}: a restart must find the doubt again");
+        if at == 16 {
+            // Not there yet: the write that takes the doubt away is in flight.
+            follower.step(fence(7));
+            assert_eq!(follower.step(Event::Kept { promised: 7 }), []);
+        }
+        follower.step(Event::Written { epoch: 5 });
+    }
+    let effects = follower.step(fence(7));
+    assert_eq!(effects, [standing(7, made[16].next(), Grade::Proved, 26)]);
+}
+
+#[test]
+fn a_doubted_end_says_so() {
+    let end = frames(span(3, 2).base, 1, 0)[0].next();
+    let mut follower = Follower::new(replica(2), found(Grade::Unproved, end, end.lsn));
     follower.step(fence(7));
-    assert_eq!(
-        follower.step(Event::Kept { promised: 7 }),
-        [standing(7, made[0].next(), Grade::Unproved, 10)]
-    );
-    let mut follower = Follower::new(replica(2), recovered);
-    follower.step(Event::Viewed(view(span(3, 2), 1)));
-    follower.step(append(11, made[1..3].to_vec()));
-    follower.step(Event::Written { epoch: 5 });
-    follower.step(Event::Written { epoch: 5 });
+    assert_eq!(follower.step(Event::Kept { promised: 7 }), [standing(7, end, Grade::Unproved, 10)]);
+}
+
+#[test]
+fn a_damaged_tail_offers_what_is_behind_the_damage_and_seals_what_is_before_it() {
+    let made = frames(span(3, 2).base, 5, 0);
+    let mut follower = Follower::new(replica(2), found(Grade::Suspect, made[1].next(), 15));
     follower.step(fence(7));
-    assert_eq!(follower.step(Event::Kept { promised: 7 }), [standing(7, made[2].next(), Grade::Proved, 11)]);
+    let (end, grade) = (made[1].next(), Grade::Suspect);
+    let said = Standing { attempt: 7, end, reach: 15, grade, committed: 10 };
+    assert_eq!(follower.step(Event::Kept { promised: 7 }), [told(3, Answer::Fenced(said))]);
+    let asked = Event::Asked(envelope(3), Request::FetchTail { attempt: 7, from: 12, to: 15 });
+    let reader = process(3);
+    let read = Effect::Read { epoch: 5, from: 12, to: 15, reader, attempt: 7 };
+    assert_eq!(follower.step(asked), [read]);
+    let (from, to, frames) = (12, 15, made[3..].to_vec());
+    let event = Event::Read { epoch: 5, from, to, reader, attempt: 7, frames: frames.clone() };
+    assert_eq!(follower.step(event), [told(3, Answer::Tail { attempt: 7, from, to, frames })]);
+    let sealed = Span { state: SpanState::Sealed { end }, ..span(3, 2) };
+    assert_eq!(follower.step(Event::Viewed(view(sealed, 4))), [Effect::Seal { epoch: 5, end }]);
 }
 
 #[test]
 fn a_file_without_its_first_frame_is_an_unproved_base() {
-    let found = Found { epoch: 5, held: None, grade: Grade::Unproved, committed: 0 };
+    let found = Found { epoch: 5, held: None, grade: Grade::Unproved, reach: 0, committed: 0 };
     let recovered = Recovered { promised: 5, open: vec![found], ..Recovered::default() };
     let mut follower = Follower::new(replica(2), recovered);
     follower.step(fence(7));
@@ -204,8 +230,7 @@ fn a_repair_is_taken_from_the_newest_attempt_only_and_fences() {
         let base = span(3, 2).base;
         Event::Asked(envelope(3), Request::RepairAppend { attempt, base, frames: made.clone() })
     };
-    let write = Effect::Write { epoch: 5, frames: made[..1].to_vec() };
-    assert_eq!(follower.step(repair(7)), [Effect::Keep { promised: 7 }, write]);
+    assert_eq!(follower.step(repair(7)), [Effect::Keep { promised: 7 }, written(&made[..1])]);
     assert!(
         !follower
             .step(Event::Written { epoch: 5 })
@@ -300,8 +325,9 @@ fn damage_that_a_read_finds_ends_the_trust_and_a_sealed_span_is_copied() {
     let gone = told(1, Answer::Refused(Refusal::StoreGone));
     assert_eq!(follower.step(append(13, Vec::new())), [gone]);
     follower.step(fence(7));
-    let standing = standing(7, made[0].next(), Grade::Suspect, 13);
-    assert_eq!(follower.step(Event::Kept { promised: 7 }), [standing], "what is intact may still be used");
+    let (end, grade) = (made[0].next(), Grade::Suspect);
+    let said = told(3, Answer::Fenced(Standing { attempt: 7, end, reach: 13, grade, committed: 13 }));
+    assert_eq!(follower.step(Event::Kept { promised: 7 }), [said], "what is intact may still be used");
     let end = made[2].next();
     let sealed = Span { state: SpanState::Sealed { end }, ..span(3, 2) };
     assert_eq!(follower.step(Event::Viewed(view(sealed, 4))), [Effect::Copy { epoch: 5, end }]);

@@ -338,6 +338,8 @@ impl Leader {
         peer.reading = false;
         let Some(first) = frames.first().filter(|first| first.lsn() == peer.next) else { return };
         let base = first.lsn();
+        let run = (base..).zip(&frames).take_while(|(lsn, frame)| frame.lsn() == *lsn).count();
+        let frames: Vec<Frame> = frames.into_iter().take(run).collect();
         peer.sent(now, frames.last().map_or(base, |last| last.next().lsn));
         let request = Request::Append { base, committed: self.quorum.committed(), frames };
         self.out.push(Effect::Send { to: *to, request });

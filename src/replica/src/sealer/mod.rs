@@ -17,18 +17,24 @@
 //! - The end is the furthest end of fenced holders. They are enough when F of them are sure of theirs, or when all have
 //!   answered: any F meet any Q that acknowledged something (I5, I7).
 //! - The end is never below what any of them knows as committed: then something is missing, and the coordinator waits.
-//! - Committed is asked for only when Q fenced holders have everything below (I5), and only under this attempt.
+//! - Committed is asked for only when Q fenced holders have everything below (I5), and only under this attempt. Where a
+//!   holder is lost or damaged a substitute may be the copy.
 //! - Holders count by their directory, not by their node (I9).
 
+mod copying;
+mod deciding;
+mod holder;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
-use crate::frame::Frame;
-use crate::message::{Answer, From, Grade, Request, Standing};
+use crate::message::{Answer, From, Grade, Request};
 use crate::planted::{self, Bug};
 use crate::span::{Place, Replica, Span, SpanState};
+
+use deciding::Gathering;
+use holder::Holder;
 
 /// How long it waits for the rest of the holders when enough have answered: a further end saves repairs.
 const PREFER_ALL: Duration = Duration::from_millis(20);
@@ -50,6 +56,13 @@ pub enum Event {
     },
     /// The metadata shows the span so.
     Viewed(SpanState),
+    /// What the metadata says about nodes: for copies that cannot be had from the span's holders any more.
+    Known {
+        /// Holders of the span that are lost for ever.
+        lost: Vec<Replica>,
+        /// Who takes new copies, the best first.
+        takers: Vec<Replica>,
+    },
     /// An operator takes the end that the holders at hand give, whatever may be missing.
     AcceptTail,
     /// Time has passed.
@@ -72,10 +85,12 @@ pub enum Effect {
         attempt: u32,
         /// The end.
         end: Place,
-        /// Holders that have everything below the end: who is best to lead and to hold what follows.
+        /// Who has everything below the end, substitutes too: these are best to hold what follows.
         survivors: Vec<Replica>,
+        /// Who takes the place of which holder of the span, in the same command.
+        substitutes: Vec<Substitute>,
     },
-    /// The coordinator is done.
+    /// The coordinator is done; what there was to tell to the holders was told before.
     Over {
         /// Whether the span is sealed; otherwise somebody else is at it.
         sealed: bool,
@@ -90,15 +105,13 @@ enum Phase {
     Over,
 }
 
-/// What is known of a holder.
-#[derive(Clone, Copy, Debug)]
-struct Holder {
-    replica: Replica,
-    standing: Option<Standing>,
-    /// Durable there under this attempt.
-    durable: u64,
-    /// What was last fetched for it.
-    fetched: Option<u64>,
+/// A node that holds a sealed span in the place of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Substitute {
+    /// The holder that cannot be a copy any more.
+    pub old: Replica,
+    /// Who holds all of the span instead.
+    pub new: Replica,
 }
 
 /// The coordinator of one attempt.
@@ -113,6 +126,10 @@ pub struct Sealer {
     /// When a holder last came further.
     moved: Duration,
     accepted: bool,
+    gathering: Gathering,
+    lost: Vec<Replica>,
+    takers: Vec<Replica>,
+    takers_turn: usize,
     out: Vec<Effect>,
 }
 
@@ -120,12 +137,7 @@ impl Sealer {
     /// Begins to fence. The metadata has given `attempt` to this coordinator.
     pub fn new(span: Span, attempt: u32, now: Duration) -> (Sealer, Vec<Effect>) {
         assert!(attempt > span.epoch, "an attempt is newer than the span");
-        let holder = |replica: &Replica| Holder {
-            replica: *replica,
-            standing: None,
-            durable: span.base.lsn,
-            fetched: None,
-        };
+        let holder = |replica: &Replica| Holder::new(*replica, None, span.base.lsn);
         let mut sealer = Sealer {
             holders: span.replicas.iter().map(holder).collect(),
             span,
@@ -135,6 +147,10 @@ impl Sealer {
             asked: now,
             moved: now,
             accepted: false,
+            gathering: Gathering::default(),
+            lost: Vec::new(),
+            takers: Vec::new(),
+            takers_turn: 0,
             out: Vec::new(),
         };
         sealer.ask_fences();
@@ -151,6 +167,7 @@ impl Sealer {
             Event::Answered(from) => self.answered(now, &from),
             Event::Committed { done } => self.over(done),
             Event::Viewed(state) => self.viewed(state),
+            Event::Known { lost, takers } => self.known(lost, takers),
             Event::AcceptTail => self.accepted = true,
             Event::Tick => self.tick(now),
         }
@@ -170,7 +187,7 @@ impl Sealer {
 
     /// Holders that have not answered, or are not sure of their end: what an operator is shown of a seal that waits.
     pub fn missing(&self) -> Vec<Replica> {
-        let unsure = |holder: &&Holder| holder.standing.is_none_or(|said| said.grade != Grade::Proved);
+        let unsure = |holder: &&Holder| holder.instead_of.is_none() && holder.grade() != Some(Grade::Proved);
         self.holders.iter().filter(unsure).map(|holder| holder.replica).collect()
     }
 
@@ -183,16 +200,20 @@ impl Sealer {
             Answer::Fenced(standing) if standing.attempt == self.attempt => {
                 let holder = &mut self.holders[at];
                 holder.durable = holder.durable.max(standing.end.lsn);
-                holder.standing = Some(*standing);
+                (holder.standing, holder.fenced) = (Some(*standing), true);
             }
             Answer::HigherPromise { attempt, promised } if *attempt == self.attempt => {
                 debug_assert!(*promised > self.attempt);
                 self.over(false);
             }
-            Answer::Tail { attempt, frames } if *attempt == self.attempt => self.pass_on(frames),
+            Answer::Tail { attempt, from: first, to, frames } if *attempt == self.attempt => {
+                self.gathered(at, *first, *to, frames);
+                self.pass_on(from.replica, *first, *to, frames);
+            }
             Answer::Repaired { attempt, durable } if *attempt == self.attempt => {
                 self.moved = now;
-                self.holders[at].durable = *durable;
+                let holder = &mut self.holders[at];
+                (holder.durable, holder.fenced, holder.missed) = (*durable, true, 0);
             }
             _ => {}
         }
@@ -214,8 +235,19 @@ impl Sealer {
         }
     }
 
+    fn known(&mut self, lost: Vec<Replica>, takers: Vec<Replica>) {
+        let known = |replica: &Replica| takers.contains(replica);
+        self.holders.retain(|holder| holder.instead_of.is_none() || known(&holder.replica));
+        (self.lost, self.takers) = (lost, takers);
+    }
+
     fn over(&mut self, sealed: bool) {
         self.phase = Phase::Over;
+        if sealed {
+            for holder in &self.holders {
+                self.out.push(Effect::Send { to: holder.replica, request: Request::SpanSealed });
+            }
+        }
         self.out.push(Effect::Over { sealed });
     }
 
@@ -227,126 +259,59 @@ impl Sealer {
         if matches!(self.phase, Phase::Repairing(_)) && now >= self.moved + 4 * AGAIN {
             // Nothing moves: the source may have found that it cannot give what it said. Ask everybody anew; nothing was
             // committed under this attempt, and whatever was asked for was as good an end.
-            self.phase = Phase::Fencing;
-            self.moved = now;
-            for holder in &mut self.holders {
-                holder.standing = None;
-                holder.durable = self.span.base.lsn;
-            }
+            self.begin_anew(now);
         }
         match self.phase {
             Phase::Fencing | Phase::Repairing(_) => {
+                self.gathering.ask_again();
                 for holder in &mut self.holders {
-                    holder.fetched = None;
+                    if holder.fetched.take().is_some() {
+                        holder.turn = holder.turn.wrapping_add(1);
+                    }
+                    holder.missed = 0;
                 }
                 self.ask_fences();
+                self.ask_substitutes();
             }
             Phase::Committing(_) | Phase::Over => {}
         }
     }
 
+    fn begin_anew(&mut self, now: Duration) {
+        self.phase = Phase::Fencing;
+        self.moved = now;
+        self.gathering = Gathering::default();
+        // A substitute may be the one that is silent: others get their turn.
+        self.holders.retain(|holder| holder.instead_of.is_none());
+        self.takers_turn = self.takers_turn.wrapping_add(1);
+        for holder in &mut self.holders {
+            holder.forget(self.span.base.lsn);
+        }
+    }
+
     fn ask_fences(&mut self) {
-        for holder in self.holders.iter().filter(|holder| holder.standing.is_none()) {
+        let asked = |holder: &&Holder| {
+            holder.standing.is_none() && (holder.instead_of.is_none() || planted::has(Bug::SubstituteVotes))
+        };
+        for holder in self.holders.iter().filter(asked) {
             let request = Request::Fence { attempt: self.attempt, base: self.span.base };
             self.out.push(Effect::Send { to: holder.replica, request });
         }
     }
 
     fn go_on(&mut self, now: Duration) {
-        if self.phase == Phase::Fencing
-            && let Some(end) = self.decide(now)
-        {
-            self.phase = Phase::Repairing(end);
-            self.moved = now;
+        if self.phase == Phase::Fencing {
+            if planted::has(Bug::SubstituteVotes) {
+                self.find_substitutes();
+                self.ask_fences();
+            }
+            if let Some(end) = self.decide(now) {
+                self.phase = Phase::Repairing(end);
+                self.moved = now;
+            }
         }
         if let Phase::Repairing(end) = self.phase {
             self.repair(end);
-        }
-    }
-
-    /// The end, once it is known.
-    fn decide(&self, now: Duration) -> Option<Place> {
-        let standings: Vec<Standing> = self.holders.iter().filter_map(|holder| holder.standing).collect();
-        let all = standings.len() == self.holders.len();
-        let sure = standings.iter().filter(|said| said.grade == Grade::Proved).count();
-        let enough = sure >= self.span.fence_quorum() && (all || now >= self.begun + PREFER_ALL);
-        // All have answered: nothing more can come. One that is damaged gives what it has; if all are, people decide.
-        let exhausted = all && standings.iter().any(|said| said.grade != Grade::Suspect);
-        if !(enough || exhausted || self.accepted) {
-            return None;
-        }
-        let end = self.furthest(&standings)?;
-        let committed = standings.iter().map(|said| said.committed).max()?;
-        let missing = end.lsn < committed && !planted::has(Bug::ShortestEnd);
-        if missing && !self.accepted { None } else { Some(end) }
-    }
-
-    fn furthest(&self, standings: &[Standing]) -> Option<Place> {
-        let ends = standings.iter().map(|said| said.end);
-        if planted::has(Bug::ShortestEnd) {
-            return ends.min();
-        }
-        if planted::has(Bug::CommittedEnd) {
-            let committed = standings.iter().map(|said| said.committed).max()?;
-            // A place at the committed LSN is known only where a holder ends there.
-            return standings.iter().map(|said| said.end).filter(|end| end.lsn >= committed).min();
-        }
-        ends.max_by_key(|end| end.lsn)
-    }
-
-    /// Fetches for those that are short; asks to commit when enough have everything.
-    fn repair(&mut self, end: Place) {
-        let fenced = |holder: &&Holder| holder.standing.is_some_and(|said| said.grade != Grade::Suspect);
-        let survivors: Vec<Replica> = self
-            .holders
-            .iter()
-            .filter(fenced)
-            .filter(|holder| holder.durable >= end.lsn)
-            .map(|holder| holder.replica)
-            .collect();
-        // Where people have decided, what is lost is not waited for: the copies are made again from those that are left.
-        let needed = if self.accepted { 1 } else { self.span.quorum };
-        if survivors.len() >= needed || (planted::has(Bug::NoTailRepair) && !survivors.is_empty()) {
-            self.phase = Phase::Committing(end);
-            self.out.push(Effect::Commit { attempt: self.attempt, end, survivors });
-            return;
-        }
-        let furthest =
-            self.holders.iter().filter(|holder| holder.standing.is_some_and(|said| said.end == end));
-        // One that is sure of its end first; all of them hold the same frames.
-        let Some(source) = furthest.min_by_key(|holder| holder.standing.map(|said| said.grade)) else {
-            return;
-        };
-        let source = source.replica;
-        for holder in &mut self.holders {
-            let short =
-                holder.standing.is_some_and(|said| said.grade != Grade::Suspect) && holder.durable < end.lsn;
-            if !short || holder.fetched == Some(holder.durable) {
-                continue;
-            }
-            holder.fetched = Some(holder.durable);
-            let (from, to) = (holder.durable, end.lsn.min(holder.durable + PIECE));
-            let request = Request::FetchTail { attempt: self.attempt, from, to };
-            self.out.push(Effect::Send { to: source, request });
-        }
-    }
-
-    /// Gives frames to the holders that end among them.
-    fn pass_on(&mut self, frames: &[Frame]) {
-        let Phase::Repairing(end) = self.phase else { return };
-        for holder in &self.holders {
-            let short =
-                holder.standing.is_some_and(|said| said.grade != Grade::Suspect) && holder.durable < end.lsn;
-            let starts = frames.first().is_some_and(|first| first.lsn() <= holder.durable);
-            if !short || !starts {
-                continue;
-            }
-            let wanted = |frame: &&Frame| (holder.durable..end.lsn).contains(&frame.lsn());
-            let frames: Vec<Frame> = frames.iter().filter(wanted).cloned().collect();
-            if !frames.is_empty() {
-                let request = Request::RepairAppend { attempt: self.attempt, base: self.span.base, frames };
-                self.out.push(Effect::Send { to: holder.replica, request });
-            }
         }
     }
 }

@@ -226,7 +226,7 @@ impl Machine {
             copies: BTreeMap::new(),
             calls: BTreeMap::new(),
             next_token: 1_000_000,
-            heard: BTreeMap::new(),
+            suspicions: BTreeMap::new(),
             poisoned: false,
             reading: false,
             raising: false,
@@ -236,7 +236,7 @@ impl Machine {
         for shard in shards {
             let promised = promises.get(&shard).copied().unwrap_or(0);
             running.recover(fabric, &self.disk, &state, shard, promised);
-            running.heard.insert(shard, fabric.now);
+            running.suspicion(shard, fabric.clock());
         }
         fabric
             .trace

@@ -1,15 +1,15 @@
 //! A node copies sealed spans from other holders: it carries bytes and verifies them, the rules say what to do when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use bytes::Bytes;
 use tidelog_format::block::BLOCK;
 use tidelog_format::trailer::Trailer;
-use tidelog_meta::{Command, Manifest, NodeState, State};
+use tidelog_meta::{Command, Manifest, NodeState};
 use tidelog_replica::copier::{Copier, Effect, Event, SealedFile};
 use tidelog_replica::follower;
-use tidelog_replica::span::{Place, Replica};
+use tidelog_replica::span::Place;
 
 use crate::disk::{Disk, Name, Step};
 use crate::fabric::{Fabric, MS, Message};
@@ -21,16 +21,11 @@ use crate::truth;
 pub(super) struct Copying {
     copier: Copier,
     aside: BTreeMap<u64, Vec<u8>>,
+    /// The files, as they were listed.
+    listed: BTreeMap<u64, SealedFile>,
     /// What was verified of it, until it is in place.
     files: Option<SpanFiles>,
     in_place: bool,
-}
-
-/// Holders of a span that count no more.
-fn lost(state: &State, shard: u64, epoch: u32) -> Vec<Replica> {
-    let replicas = state.span(shard, epoch).map_or(&[][..], |span| &span.replicas);
-    let lost = replicas.iter().filter(|replica| truth::is_lost(state, replica.node));
-    lost.map(truth::replica).collect()
 }
 
 impl Machine {
@@ -43,10 +38,13 @@ impl Machine {
         let Some(span) = running.state.span(shard, epoch).map(|span| truth::span(shard, span)) else {
             return;
         };
-        let (lost, turn) = (lost(&running.state, shard, epoch), fabric.chance.index(7));
+        let (lost, turn) = (truth::lost(&running.state, shard, epoch), fabric.chance.index(7));
         let Some(copier) = Copier::new(running.me, span, lost, turn) else { return };
-        let copying = Copying { copier, aside: BTreeMap::new(), files: None, in_place: false };
+        let (aside, listed) = (BTreeMap::new(), BTreeMap::new());
+        let mut copying = Copying { copier, aside, listed, files: None, in_place: false };
+        let files = found_aside(&self.disk, shard, epoch, &mut copying);
         running.copies.insert((shard, epoch), copying);
+        self.copy_step(fabric, shard, epoch, Event::Found { files });
         self.copy_step(fabric, shard, epoch, Event::Tick);
     }
 
@@ -77,15 +75,19 @@ impl Machine {
                 let aside = copying.aside.entry(number).or_default();
                 aside.truncate(at as usize);
                 aside.extend_from_slice(&bytes);
+                if let Some(file) = copying.listed.get(&number).copied() {
+                    self.put_aside(fabric, shard, epoch, file, at, &bytes);
+                }
             }
             Effect::Verify => {
                 let end = self.verify(shard, epoch);
-                self.copy_step(fabric, shard, epoch, Event::Verified { end });
+                let files = self.copied_files(shard, epoch);
+                self.copy_step(fabric, shard, epoch, Event::Verified { end, files });
             }
             Effect::Adopt => self.adopt(fabric, shard, epoch),
-            Effect::Swap { old } => {
+            Effect::Swap { old, manifest } => {
                 let (old, new) = (Some(truth::meta_replica(&old)), truth::meta_replica(&running.me));
-                let manifest = Manifest([1; 16]);
+                let manifest = Manifest(manifest);
                 let command = Command::SwapReplica { shard, epoch, old, new, manifest };
                 self.call(fabric, Call::Other, Some(command));
             }
@@ -97,11 +99,45 @@ impl Machine {
             Effect::Discard => {
                 let in_place = copying.in_place;
                 running.copies.remove(&(shard, epoch));
+                self.remove_aside(fabric, shard, epoch);
                 if in_place {
                     self.delete_files(fabric, shard, epoch);
                 }
             }
         }
+    }
+
+    /// Bytes of a copy reach the disk, so that a restart goes on with them.
+    fn put_aside(
+        &mut self,
+        fabric: &mut Fabric,
+        shard: u64,
+        epoch: u32,
+        file: SealedFile,
+        at: u64,
+        bytes: &Bytes,
+    ) {
+        let SealedFile { number, len, digest } = file;
+        let name = Name::Aside { shard, epoch, number, len, digest };
+        let write = Step::Write { name, at: at as usize, bytes: bytes.to_vec(), planned: 0 };
+        let operation = self.begin(fabric, vec![write]);
+        self.fly(operation, Flight::Aside);
+    }
+
+    fn remove_aside(&mut self, fabric: &mut Fabric, shard: u64, epoch: u32) {
+        let names: Vec<Name> = self.disk.names().filter(|name| name.is_aside_of(shard, epoch)).collect();
+        if !names.is_empty() {
+            let steps = names.into_iter().map(|name| Step::Remove { name }).collect();
+            let operation = self.begin(fabric, steps);
+            self.fly(operation, Flight::Aside);
+        }
+    }
+
+    /// The list of files aside, from their bytes.
+    fn copied_files(&self, shard: u64, epoch: u32) -> Vec<SealedFile> {
+        let Status::Running(running) = &self.process else { return Vec::new() };
+        let Some(copying) = running.copies.get(&(shard, epoch)) else { return Vec::new() };
+        copying.aside.iter().filter_map(|(number, bytes)| listed_as(*number, bytes)).collect()
     }
 
     /// Walks the files aside from the span's base on: frames, footers, digests.
@@ -139,7 +175,9 @@ impl Machine {
             bytes: Rc::new(bytes),
         };
         // What is here may be one of the last copies: each file goes only when what replaces it is there.
-        let steps: Vec<Step> = aside.into_iter().map(put).chain(removes).collect();
+        let asides: Vec<Name> = self.disk.names().filter(|name| name.is_aside_of(shard, epoch)).collect();
+        let asides = asides.into_iter().map(|name| Step::Remove { name });
+        let steps: Vec<Step> = aside.into_iter().map(put).chain(removes).chain(asides).collect();
         if let Some(files) = copying.files.take() {
             running.files.insert((shard, epoch), files);
         }
@@ -163,10 +201,25 @@ impl Machine {
             return;
         }
         let state = Rc::clone(&running.state);
+        // What was copied of a span that nobody wants any more: nobody was ever told of it.
+        let unwanted: BTreeSet<(u64, u32)> = self
+            .disk
+            .names()
+            .filter_map(|name| match name {
+                Name::Aside { shard, epoch, .. } => Some((shard, epoch)),
+                _ => None,
+            })
+            .filter(|(shard, epoch)| state.span(*shard, *epoch).is_none())
+            .filter(|key| !running.copies.contains_key(key))
+            .collect();
+        for (shard, epoch) in unwanted {
+            self.remove_aside(fabric, shard, epoch);
+        }
+        let Status::Running(running) = &mut self.process else { return };
         let copies: Vec<(u64, u32)> = running.copies.keys().copied().collect();
         for (shard, epoch) in copies {
             let span = state.span(shard, epoch).map(|span| truth::span(shard, span));
-            let lost = lost(&state, shard, epoch);
+            let lost = truth::lost(&state, shard, epoch);
             self.copy_step(fabric, shard, epoch, Event::Viewed { span, lost });
             self.copy_step(fabric, shard, epoch, Event::Tick);
         }
@@ -202,7 +255,7 @@ impl Machine {
         }
         let file = |number| {
             let bytes = self.disk.read(Name::Segment { shard, epoch, number })?;
-            Some(SealedFile { number, len: bytes.len() as u64, digest: trailer_digest(bytes)? })
+            listed_as(number, bytes)
         };
         let files = segments_of(&self.disk, shard, epoch).filter_map(file).collect();
         let message = Message::Listed { shard, epoch, node: running.me.node, files };
@@ -236,6 +289,11 @@ impl Machine {
         node: u64,
         files: Vec<SealedFile>,
     ) {
+        if let Status::Running(running) = &mut self.process
+            && let Some(copying) = running.copies.get_mut(&(shard, epoch))
+        {
+            copying.listed.extend(files.iter().map(|file| (file.number, *file)));
+        }
         self.copy_step(fabric, shard, epoch, Event::Listed { node, files });
     }
 
@@ -249,6 +307,26 @@ impl Machine {
     ) {
         self.copy_step(fabric, shard, epoch, Event::Piece { number, at, bytes: Bytes::from(bytes) });
     }
+}
+
+/// What an earlier life of this node has copied of a span.
+fn found_aside(disk: &Disk, shard: u64, epoch: u32, copying: &mut Copying) -> Vec<(SealedFile, u64)> {
+    let mut found = Vec::new();
+    for name in disk.names().filter(|name| name.is_aside_of(shard, epoch)) {
+        let (Name::Aside { number, len, digest, .. }, Some(bytes)) = (name, disk.read(name)) else {
+            continue;
+        };
+        // Of two lists that a file was in, the later name wins: whether it is right is seen when it is listed again.
+        copying.aside.insert(number, bytes.to_vec());
+        found.retain(|(file, _): &(SealedFile, u64)| file.number != number);
+        found.push((SealedFile { number, len, digest }, bytes.len() as u64));
+    }
+    found
+}
+
+/// A sealed file as it is listed.
+pub(crate) fn listed_as(number: u64, bytes: &[u8]) -> Option<SealedFile> {
+    Some(SealedFile { number, len: bytes.len() as u64, digest: trailer_digest(bytes)? })
 }
 
 fn trailer_digest(bytes: &[u8]) -> Option<[u8; 16]> {

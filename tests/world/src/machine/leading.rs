@@ -1,22 +1,22 @@
 //! A node leads a span: frames what producers bring, answers them when it is committed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::time::Duration;
 
-use bytes::Bytes;
 use tidelog_format::block::BLOCK;
-use tidelog_format::entry::{EntryKind, Row};
-use tidelog_format::frame::{FrameBuilder, Stamp};
-use tidelog_format::opening::{MIN_SEGMENT, Opening, Predecessor};
+use tidelog_format::entry::Row;
+use tidelog_format::producers::Judged;
 use tidelog_meta::{Applied, Command, Illegal};
 use tidelog_replica::frame::Frame;
 use tidelog_replica::leader::{Effect, Event, Leader, Limits};
 use tidelog_replica::planted::{self, Bug};
 use tidelog_replica::span::{Place, Process, Span, SpanState};
 
+use crate::disk::Disk;
 use crate::fabric::{Fabric, Message};
-use crate::files::SEGMENT;
+use crate::machine::framing::Framer;
 use crate::machine::{Call, Machine, Running, Status};
-use crate::record::{self, Batch, Known};
+use crate::record::{self, Batch};
 use crate::truth;
 
 /// A span that this node leads.
@@ -36,80 +36,84 @@ struct Asked {
     batch: Batch,
 }
 
-/// Knows offsets, producers, and where the next frame goes.
-struct Framer {
-    partitions: BTreeMap<u64, Known>,
-    salt: [u8; 16],
-    next_salt: [u8; 16],
-    number: u64,
-    /// Place of the next frame in the segment; none is open yet.
-    block: Option<usize>,
-    predecessor: Option<Predecessor>,
-    started: bool,
-}
-
 impl Lead {
     pub(super) fn is(&self, process: Process) -> bool {
         self.leader.span().leader == process
     }
 
-    /// Takes a batch; one that was taken before is answered when the first one is.
+    /// Takes a batch. Whether it was taken before is asked when it is framed.
     pub(super) fn take(&mut self, fabric: &mut Fabric, at: usize, from: usize, client: usize, batch: Batch) {
         let asked = Asked { from, client, batch };
-        if !self.leader.leads() {
-            return asked.answer(fabric, at, false);
-        }
-        let known = self.framer.partitions.get(&batch.partition);
-        let last = known.and_then(|known| known.last.iter().find(|last| last.producer == batch.producer));
-        if let Some(last) = last.filter(|last| last.sequence == batch.sequence) {
-            let found = Asked { batch: *last, ..asked };
-            let pending = self.framed.iter().find(|(_, pending)| pending.batch == *last).map(|(lsn, _)| *lsn);
-            match pending {
-                Some(lsn) => self.framed.push((lsn, found)),
-                None => found.answer(fabric, at, true),
-            }
-            return;
-        }
         let waits = self.waiting.iter().any(|waiting| waiting.batch == batch);
-        let gap = last.is_some_and(|last| last.sequence + last.count != batch.sequence);
-        if waits || gap || self.waiting.len() > 64 {
+        if !self.leader.leads() || waits || self.waiting.len() > 64 {
             return asked.answer(fabric, at, false);
         }
         self.waiting.push_back(asked);
     }
 
+    /// Asks the table of producers: what is new is given its offset; what is stored already gets the answer of the first
+    /// time when that is committed; what does not follow is refused.
+    fn judge(&mut self, fabric: &mut Fabric, at: usize, mut asked: Asked) -> Option<Asked> {
+        let index = &self.framer.index;
+        match index.producers().check(asked.batch.partition, &record::numbered(&asked.batch)) {
+            Judged::New => {
+                asked.batch.offset =
+                    index.partition(asked.batch.partition).map_or(0, |partition| partition.next_offset);
+                return Some(asked);
+            }
+            Judged::Duplicate(stored) => {
+                asked.batch.offset = stored.base_offset;
+                if stored.lsn < self.leader.committed() {
+                    asked.answer(fabric, at, true);
+                } else {
+                    self.framed.push((stored.lsn, asked));
+                }
+            }
+            Judged::Refused(_) => asked.answer(fabric, at, false),
+        }
+        None
+    }
+
+    /// Takes from what waits what goes into one frame: one batch of each partition, so that the table is asked about the
+    /// next one when this one is noted.
+    fn gather(&mut self, fabric: &mut Fabric, at: usize) -> Vec<Asked> {
+        let mut taken: Vec<Asked> = Vec::new();
+        let mut later = VecDeque::new();
+        while let Some(asked) = self.waiting.pop_front() {
+            let full = taken.len() >= 3;
+            if full || taken.iter().any(|other| other.batch.partition == asked.batch.partition) {
+                later.push_back(asked);
+            } else {
+                taken.extend(self.judge(fabric, at, asked));
+            }
+        }
+        self.waiting = later;
+        taken
+    }
+
     /// Frames of what waits: one, or an opening frame and one more.
-    fn frame(&mut self, committed: u64, fabric: &mut Fabric) -> Vec<Frame> {
+    fn frame(&mut self, committed: u64, fabric: &mut Fabric, at: usize) -> Vec<Frame> {
         let epoch = self.leader.span().epoch;
+        let taken = self.gather(fabric, at);
+        if taken.is_empty() {
+            return Vec::new();
+        }
         let mut entries: Vec<(Row, Vec<u8>)> = Vec::new();
         if !self.framer.started {
-            entries.extend(self.framer.partitions.values().map(record::encode_known));
+            entries.push(record::encode_head(&self.framer.index, self.leader.next().lsn));
         }
-        let mut taken = Vec::new();
-        while taken.len() < 3
-            && let Some(mut asked) = self.waiting.pop_front()
-        {
-            let known = self.framer.partitions.entry(asked.batch.partition).or_default();
-            known.partition = asked.batch.partition;
-            let again = known
-                .last
-                .iter()
-                .any(|last| last.producer == asked.batch.producer && last.sequence >= asked.batch.sequence);
-            if again {
-                continue;
+        for asked in &taken {
+            let partition = asked.batch.partition;
+            if self.framer.index.partition(partition).is_none() {
+                entries.push(record::created(partition));
             }
-            asked.batch.offset = known.next_offset;
-            known.next_offset += u64::from(asked.batch.count);
-            known.last.retain(|last| last.producer != asked.batch.producer);
-            known.last.push(asked.batch);
             entries.push(record::encode(&asked.batch, epoch));
-            taken.push(asked);
-        }
-        if entries.is_empty() {
-            return Vec::new();
         }
         self.framer.started = true;
         let frames = self.framer.close(&entries, self.leader.next(), epoch, committed, fabric);
+        for frame in &frames {
+            record::note_verified(&mut self.framer.index, frame);
+        }
         let lsn = frames.last().map_or(0, Frame::lsn);
         self.framed.extend(taken.into_iter().map(|asked| (lsn, asked)));
         frames
@@ -139,138 +143,14 @@ impl Asked {
     }
 }
 
-impl Framer {
-    /// Closes a frame at the leader's end; begins a segment where the one at hand is full.
-    fn close(
-        &mut self,
-        entries: &[(Row, Vec<u8>)],
-        mut at: Place,
-        epoch: u32,
-        committed: u64,
-        fabric: &mut Fabric,
-    ) -> Vec<Frame> {
-        let body: usize = entries.iter().map(|(_, body)| body.len() + 32).sum();
-        let len = tidelog_format::block::round_up(128 + body);
-        let full = self.block.is_none_or(|block| block * BLOCK + len + BLOCK > SEGMENT);
-        let mut frames = Vec::new();
-        if full {
-            let opening = self.open(at, epoch, fabric);
-            let entry = (opening_row(), opening);
-            let frame = self.make(std::slice::from_ref(&entry), at, epoch, committed);
-            at = frame.next();
-            frames.push(frame);
-        }
-        frames.push(self.make(entries, at, epoch, committed));
-        frames
-    }
-
-    fn open(&mut self, at: Place, epoch: u32, fabric: &mut Fabric) -> Vec<u8> {
-        if self.block.is_some() {
-            self.salt = self.next_salt;
-            let (number, last_lsn) = (self.number, at.lsn - 1);
-            self.predecessor = Some(Predecessor { epoch, number, last_lsn, chain: at.chain });
-        }
-        self.next_salt = fabric.chance.salt();
-        self.number += 1;
-        self.block = Some(0);
-        Opening {
-            predecessor: self.predecessor,
-            next_salt: self.next_salt,
-            ..Opening::new([1; 16], 1, self.number, MIN_SEGMENT)
-        }
-        .encode()
-        .to_vec()
-    }
-
-    fn make(&mut self, entries: &[(Row, Vec<u8>)], at: Place, epoch: u32, committed: u64) -> Frame {
-        let body: usize = entries.iter().map(|(_, body)| body.len() + 32).sum();
-        let mut buffer = vec![0; tidelog_format::block::round_up(128 + body)];
-        let mut builder = FrameBuilder::default();
-        for (row, body) in entries {
-            builder.push(&mut buffer, *row, body);
-        }
-        let block = self.block.unwrap_or(0);
-        let stamp = Stamp {
-            salt: self.salt,
-            lsn: at.lsn,
-            committed_lsn: committed,
-            chain: at.chain,
-            append_time: 0,
-            epoch,
-            block_index: block as u32,
-        };
-        let closed = builder.close(&mut buffer, &stamp);
-        self.block = Some(block + closed.len / BLOCK);
-        match Frame::verify(Bytes::from(buffer)) {
-            Ok(frame) => frame,
-            Err(error) => unreachable!("just made: {error}"),
-        }
-    }
-}
-
-fn opening_row() -> Row {
-    Row { partition: 0, base_offset: 0, length: 120, count: 0, kind: EntryKind::Opening as u8 }
-}
-
 impl Running {
-    /// What a new leader must know; `None` when it does not hold what came before.
-    fn framer(&self, shard: u64, span: &Span, salt: [u8; 16]) -> Option<Framer> {
-        let needed = truth::needed(&self.state, shard, span.epoch);
-        let mut framer = Framer {
-            partitions: BTreeMap::new(),
-            salt,
-            next_salt: [0; 16],
-            number: 0,
-            block: None,
-            predecessor: None,
-            started: false,
-        };
-        let Some(newest) = needed.first() else { return (span.base.lsn == 0).then_some(framer) };
-        let follower = self.followers.get(&shard)?;
-        if !needed.iter().all(|before| follower.is_whole(before.epoch)) {
-            return None;
-        }
-        framer.number = self.files.get(&(shard, newest.epoch))?.last_segment()?;
-        framer.predecessor = Some(Predecessor {
-            epoch: newest.epoch,
-            number: framer.number,
-            last_lsn: span.base.lsn.saturating_sub(1),
-            chain: span.base.chain,
-        });
-        for before in needed.iter().rev() {
-            for slot in self.files.get(&(shard, before.epoch))?.slots() {
-                framer.replay(&slot.content);
-            }
-        }
-        if planted::has(Bug::ForgottenProducers) {
-            for known in framer.partitions.values_mut() {
-                known.last.clear();
-            }
-        }
-        Some(framer)
-    }
-
     /// Whether everything that comes before is here; then producers can be served.
-    fn lead_of(&self, shard: u64, span: &Span, now: std::time::Duration, limits: Limits) -> Option<Lead> {
+    fn lead_of(&self, disk: &Disk, shard: u64, span: &Span, now: Duration) -> Option<Lead> {
         let salt = self.state.span(shard, span.epoch)?.salt;
-        let framer = self.framer(shard, span, salt)?;
+        let framer = self.framer(disk, shard, span, salt)?;
+        let limits = Limits { memory_bytes: 8 * BLOCK, ..Limits::default() };
         let leader = Leader::new(span.clone(), limits, now);
         Some(Lead { leader, framer, waiting: VecDeque::new(), framed: Vec::new(), closing: false })
-    }
-}
-
-impl Framer {
-    fn replay(&mut self, content: &record::Content) {
-        for known in &content.known {
-            self.partitions.insert(known.partition, known.clone());
-        }
-        for batch in &content.batches {
-            let known = self.partitions.entry(batch.partition).or_default();
-            known.partition = batch.partition;
-            known.next_offset = batch.offset + u64::from(batch.count);
-            known.last.retain(|last| last.producer != batch.producer);
-            known.last.push(*batch);
-        }
     }
 }
 
@@ -315,7 +195,7 @@ impl Machine {
                 // It stays: a process that has led a span and stopped never leads that span again.
                 lead.give_up(fabric, self.at);
                 if !closed {
-                    running.heard.insert(shard, fabric.now.saturating_sub(600 * crate::fabric::MS));
+                    running.suspicion(shard, fabric.clock()).stopped(fabric.clock());
                 }
             }
         }
@@ -330,7 +210,7 @@ impl Machine {
             if lead.waiting.is_empty() || !lead.leader.may_frame() {
                 return;
             }
-            let frames = lead.frame(lead.leader.committed(), fabric);
+            let frames = lead.frame(lead.leader.committed(), fabric, self.at);
             if frames.is_empty() {
                 return;
             }
@@ -371,8 +251,7 @@ impl Machine {
         if last.leader != running.process && !resumes {
             return;
         }
-        let limits = Limits { memory_bytes: 8 * BLOCK, ..Limits::default() };
-        if let Some(lead) = running.lead_of(shard, last, fabric.clock(), limits) {
+        if let Some(lead) = running.lead_of(&self.disk, shard, last, fabric.clock()) {
             fabric.trace.say(fabric.now, || {
                 format!(
                     "machine {}: leads shard {shard}, span {} from {}",
@@ -405,8 +284,8 @@ impl Machine {
         let Some(files) = running.files.get(&(shard, epoch)) else { return };
         let base = lead.leader.span().base.lsn;
         let frames = files.frames(&self.disk, base, u64::MAX);
-        for slot in files.slots() {
-            lead.framer.replay(&slot.content);
+        for frame in &frames {
+            record::note_verified(&mut lead.framer.index, frame);
         }
         if let Some(last) = frames.last() {
             lead.framer.started = true;

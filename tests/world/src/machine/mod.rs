@@ -1,26 +1,29 @@
-//! A machine: a disk, and sometimes a process on it that carries out what the rules say. It decides nothing itself,
-//! apart from when to suspect somebody, which may be wrong.
+//! A machine: a disk, and sometimes a process on it that carries out what the rules say. It decides nothing itself.
 
+mod asking;
 mod boot;
-mod copying;
+pub(crate) mod copying;
+mod following;
+mod framing;
 mod leading;
 mod sealing;
 mod serving;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
-use tidelog_meta::{Applied, Command, Illegal, State};
-use tidelog_replica::follower::{Effect, Event, Follower, Recovered};
+use tidelog_meta::{Command, State};
+use tidelog_replica::follower::{Event, Follower};
 use tidelog_replica::frame::Frame;
 use tidelog_replica::message::{From, Request};
 use tidelog_replica::span::{Place, Process, Replica};
+use tidelog_replica::suspicion::Suspicion;
 
 use crate::disk::{Disk, Step};
 use crate::fabric::{Fabric, Happening, MS, Message, Time};
 use crate::files::SpanFiles;
 use crate::journal::Journal;
-use crate::truth;
 
 use copying::Copying;
 use leading::Lead;
@@ -74,7 +77,7 @@ pub struct Running {
     copies: BTreeMap<(u64, u32), Copying>,
     calls: BTreeMap<u64, Call>,
     next_token: u64,
-    heard: BTreeMap<u64, Time>,
+    suspicions: BTreeMap<u64, Suspicion>,
     pub(crate) poisoned: bool,
     reading: bool,
     raising: bool,
@@ -87,6 +90,7 @@ enum Flight {
     Keep(Vec<(u64, u32)>),
     Seal(u64, u32, Place),
     Delete,
+    Aside,
     Copy(u64, u32),
     Superblock(u64),
 }
@@ -114,9 +118,10 @@ impl Machine {
         }
     }
 
-    /// The span of a shard that this machine is sealing.
-    pub fn seals_epoch(&self, shard: u64) -> Option<u32> {
-        self.running()?.seals.get(&shard).map(|seal| seal.sealer.span().epoch)
+    /// The span of a shard that this machine is sealing, and how many of its holders are not sure of its end.
+    pub fn seals(&self, shard: u64) -> Option<(u32, usize)> {
+        let sealer = &self.running()?.seals.get(&shard)?.sealer;
+        Some((sealer.span().epoch, sealer.missing().len()))
     }
 
     /// The next offset of each partition at the end of a sealed span, by this machine's copy.
@@ -125,16 +130,13 @@ impl Machine {
         if !running.followers.get(&shard)?.is_whole(epoch) {
             return None;
         }
-        let mut ends = BTreeMap::new();
-        for slot in running.files.get(&(shard, epoch)).map_or(&[][..], SpanFiles::slots) {
-            for known in &slot.content.known {
-                ends.insert(known.partition, known.next_offset);
-            }
-            for batch in &slot.content.batches {
-                ends.insert(batch.partition, batch.offset + u64::from(batch.count));
-            }
-        }
-        Some(ends)
+        let Some(files) = running.files.get(&(shard, epoch)).filter(|files| !files.slots().is_empty()) else {
+            return Some(BTreeMap::new());
+        };
+        // A footer that rotted proves nothing.
+        let footer = files.last_footer(&self.disk)?;
+        let rows = footer.partitions.iter();
+        Some(rows.map(|row| (row.partition, row.next_offset)).collect())
     }
 
     /// The superblock is written anew, then the metadata is told.
@@ -226,7 +228,7 @@ impl Machine {
                 running.span_files(shard, epoch).sealed_at(end);
                 self.follow(fabric, shard, Event::Sealed { epoch });
             }
-            Flight::Delete => {}
+            Flight::Delete | Flight::Aside => {}
             Flight::Copy(shard, epoch) => self.copied(fabric, shard, epoch),
             Flight::Superblock(generation) => {
                 running.raising = false;
@@ -237,132 +239,10 @@ impl Machine {
         }
     }
 
-    /// Gives an event to a shard's follower and does what it says.
-    pub(crate) fn follow(&mut self, fabric: &mut Fabric, shard: u64, event: Event) {
-        let Status::Running(running) = &mut self.process else { return };
-        let me = running.me;
-        let follower =
-            running.followers.entry(shard).or_insert_with(|| Follower::new(me, Recovered::default()));
-        let before = follower.promised();
-        let effects = follower.step(event);
-        let after = follower.promised();
-        if after < before && !tidelog_replica::planted::has(tidelog_replica::planted::Bug::SelfAuthorised) {
-            fabric.judge.accuse(|| format!("I4: node {}: promise {before} became {after}", me.node));
-        }
-        for effect in effects {
-            fabric.trace.say(fabric.now, || {
-                format!("machine {}: shard {shard}: {effect:?}", self.at).chars().take(200).collect()
-            });
-            self.follow_effect(fabric, shard, effect);
-        }
-    }
-
-    fn follow_effect(&mut self, fabric: &mut Fabric, shard: u64, effect: Effect) {
-        let Status::Running(running) = &mut self.process else { return };
-        match effect {
-            Effect::Answer { to, epoch, answer } => {
-                if let tidelog_replica::message::Answer::Fenced(standing) = &answer {
-                    let truth = Rc::clone(fabric.truth.state());
-                    fabric.judge.fenced(&truth, running.me, shard, epoch, standing);
-                }
-                if let tidelog_replica::message::Answer::Appended { .. } = &answer {
-                    fabric.judge.appended(running.me, shard, epoch);
-                }
-                let from = From { shard, epoch, replica: running.me, answer };
-                fabric.send_node(self.at, to.node, Message::Tell { to, from });
-            }
-            Effect::Write { epoch, frames } => {
-                if running.poisoned {
-                    return;
-                }
-                let steps = running.span_files(shard, epoch).write(&frames);
-                let operation = self.begin(fabric, steps);
-                self.fly(operation, Flight::Write(shard, epoch, frames));
-            }
-            Effect::Keep { promised } => {
-                running.keeping.push((shard, promised));
-                self.keep_more(fabric);
-            }
-            Effect::Read { epoch, from, to, reader, attempt } => {
-                let frames = self.read_frames(fabric, shard, epoch, from, to);
-                self.follow(fabric, shard, Event::Read { epoch, reader, attempt, frames });
-            }
-            Effect::Seal { epoch, end } => self.seal_files(fabric, shard, epoch, end),
-            Effect::Copy { epoch, .. } => self.copy(fabric, shard, epoch),
-            Effect::Delete { epoch } => self.delete_files(fabric, shard, epoch),
-            Effect::Quarantine { epoch } => {
-                let node = running.me.node;
-                fabric.judge.accuse(|| format!("I2: node {node} was sent other frames for span {epoch}"));
-            }
-            Effect::Refresh { .. } => self.read_metadata(fabric),
-        }
-    }
-
-    /// Reads frames of a span. What cannot be read is damaged, and the rules are told.
-    pub(super) fn read_frames(
-        &mut self,
-        fabric: &mut Fabric,
-        shard: u64,
-        epoch: u32,
-        from: u64,
-        to: u64,
-    ) -> Vec<Frame> {
-        let Status::Running(running) = &self.process else { return Vec::new() };
-        let Some(files) = running.files.get(&(shard, epoch)) else { return Vec::new() };
-        let frames = files.frames(&self.disk, from, to);
-        if let Some(intact) = files.first_damaged(&self.disk, from, to) {
-            self.follow(fabric, shard, Event::Damaged { epoch, intact });
-        }
-        frames
-    }
-
     fn fly(&mut self, operation: u64, flight: Flight) {
         if let Status::Running(running) = &mut self.process {
             running.flights.insert(operation, flight);
         }
-    }
-
-    /// One write of the journal at a time; promises that came meanwhile share the next one.
-    fn keep_more(&mut self, fabric: &mut Fabric) {
-        let Status::Running(running) = &mut self.process else { return };
-        if running.keeps || running.poisoned || running.keeping.is_empty() {
-            return;
-        }
-        running.keeps = true;
-        let kept = std::mem::take(&mut running.keeping);
-        let mut steps = Vec::new();
-        for (shard, promised) in &kept {
-            steps.push(running.journal.keep(*shard, *promised, fabric.chance.salt()));
-            let highest = running.promised.entry(*shard).or_insert(0);
-            *highest = (*highest).max(*promised);
-        }
-        let operation = self.begin(fabric, steps);
-        self.fly(operation, Flight::Keep(kept));
-    }
-
-    fn seal_files(&mut self, fabric: &mut Fabric, shard: u64, epoch: u32, end: Place) {
-        let Status::Running(running) = &mut self.process else { return };
-        let base = running.base_of(shard, epoch);
-        let files = running.span_files(shard, epoch);
-        match base.and_then(|base| files.seal(&self.disk, base, end)) {
-            Some(steps) => {
-                let operation = self.begin(fabric, steps);
-                self.fly(operation, Flight::Seal(shard, epoch, end));
-            }
-            None => self.copy(fabric, shard, epoch),
-        }
-    }
-
-    fn delete_files(&mut self, fabric: &mut Fabric, shard: u64, epoch: u32) {
-        let Status::Running(running) = &mut self.process else { return };
-        let truth = Rc::clone(fabric.truth.state());
-        fabric.judge.deleted(&truth, running.me, shard, epoch);
-        running.files.remove(&(shard, epoch));
-        running.copies.remove(&(shard, epoch));
-        let names: Vec<_> = self.disk.names().filter(|name| name.is_of(shard, epoch)).collect();
-        let steps = names.into_iter().map(|name| Step::Remove { name }).collect();
-        let operation = self.begin(fabric, steps);
-        self.fly(operation, Flight::Delete);
     }
 
     /// A message has arrived.
@@ -371,7 +251,7 @@ impl Machine {
         match message {
             Message::Ask { node, envelope, request } if node == running.me.node => {
                 if let Request::Append { .. } = request {
-                    running.heard.insert(envelope.shard, fabric.now);
+                    running.suspicion(envelope.shard, fabric.clock()).heard(fabric.clock());
                 }
                 self.follow(fabric, envelope.shard, Event::Asked(envelope, request));
             }
@@ -421,75 +301,20 @@ impl Machine {
         let Status::Running(running) = &mut self.process else { return };
         let seals: Vec<u64> = running.seals.keys().copied().collect();
         for shard in seals {
+            self.tell_sealer(fabric, shard);
             self.seal(fabric, shard, tidelog_replica::sealer::Event::Tick);
         }
         self.suspect(fabric);
         self.tick_copies(fabric);
     }
-
-    /// Reads the metadata, if it is not being read.
-    pub(crate) fn read_metadata(&mut self, fabric: &mut Fabric) {
-        let Status::Running(running) = &mut self.process else { return };
-        if !running.reading {
-            running.reading = true;
-            self.call(fabric, Call::Read, None);
-        }
-    }
-
-    fn call(&mut self, fabric: &mut Fabric, call: Call, command: Option<Command>) {
-        let Status::Running(running) = &mut self.process else { return };
-        running.next_token += 1;
-        running.calls.insert(running.next_token, call);
-        fabric.propose(self.at, self.life, running.next_token, command);
-    }
-
-    /// The metadata has answered, or has not.
-    pub fn decided(
-        &mut self,
-        fabric: &mut Fabric,
-        token: u64,
-        outcome: Option<(Result<Applied, Illegal>, Rc<State>)>,
-    ) {
-        let Status::Running(running) = &mut self.process else {
-            return self.boot_decided(fabric, outcome);
-        };
-        let Some(call) = running.calls.remove(&token) else { return };
-        if matches!(call, Call::Read) {
-            running.reading = false;
-            running.read_at = fabric.now;
-        }
-        let result = outcome.map(|(result, state)| {
-            self.look(fabric, &state, true);
-            result
-        });
-        match call {
-            Call::Read | Call::Other => {}
-            Call::BeginSeal(shard, epoch, token) => self.seal_begun(fabric, shard, epoch, token, result),
-            Call::CommitSeal(shard) => self.seal_committed(fabric, shard, result),
-            Call::Close(shard) => self.closed(fabric, shard, result),
-        }
-    }
-
-    /// Takes a state of the metadata, if it is newer than the one at hand.
-    pub fn look(&mut self, fabric: &mut Fabric, state: &Rc<State>, current: bool) {
-        let Status::Running(running) = &mut self.process else { return };
-        if state.version < running.state.version {
-            return;
-        }
-        running.state = Rc::clone(state);
-        let shards: Vec<u64> = state.chains.keys().copied().collect();
-        for shard in shards {
-            let view = truth::view(state, shard, current);
-            let last = view.spans.values().next_back().cloned();
-            self.follow(fabric, shard, Event::Viewed(view));
-            if let Some(last) = last {
-                self.look_at_last(fabric, shard, &last);
-            }
-        }
-    }
 }
 
 impl Running {
+    fn suspicion(&mut self, shard: u64, now: Duration) -> &mut Suspicion {
+        let number = self.me.node;
+        self.suspicions.entry(shard).or_insert_with(|| Suspicion::new(number, now))
+    }
+
     pub(crate) fn span_files(&mut self, shard: u64, epoch: u32) -> &mut SpanFiles {
         self.files.entry((shard, epoch)).or_insert_with(|| SpanFiles::new(shard, epoch))
     }

@@ -1,13 +1,13 @@
 //! A node coordinates a seal, and suspects leaders.
 
-use std::collections::BTreeSet;
-
-use tidelog_meta::{Applied, Command, Illegal, Leader, NewSpan, NodeState, State};
-use tidelog_replica::message::{Envelope, Request};
+use tidelog_meta::{Applied, Command, Illegal, Leader, NewSpan, State};
+use tidelog_replica::message::Envelope;
 use tidelog_replica::sealer::{Effect, Event, Sealer};
-use tidelog_replica::span::{Replica, SpanState};
+use tidelog_replica::span::Replica;
+use tidelog_replica::succession::{Succession, Taker};
+use tidelog_replica::suspicion::Suspect;
 
-use crate::fabric::{Fabric, MS, Message};
+use crate::fabric::{Fabric, Message};
 use crate::machine::{Call, Machine, Status};
 use crate::truth;
 
@@ -17,67 +17,28 @@ pub(crate) struct Seal {
     committing: bool,
 }
 
-/// Nodes that hold what the next leader must know: only they can go on with offsets and producers at once. `ends` is
-/// where the last span is about to end, held by `survivors`.
-fn holders_of_newest(state: &State, shard: u64, survivors: &[Replica], ends: Option<u64>) -> Vec<u64> {
-    let mut holders: Option<BTreeSet<u64>> = None;
-    let mut keep = |nodes: BTreeSet<u64>| {
-        let both = match &holders {
-            Some(holders) => holders.intersection(&nodes).copied().collect(),
-            None => nodes,
-        };
-        holders = Some(both);
-    };
-    let last = state.last_span(shard).filter(|last| last.is_unsealed());
-    let frames = last.zip(ends).map_or(0, |(last, end)| end.saturating_sub(last.base));
-    if frames > 0 {
-        keep(survivors.iter().map(|replica| replica.node).collect());
-    }
-    if frames < 2 {
-        for span in truth::needed(state, shard, u32::MAX) {
-            keep(span.replicas.iter().map(|replica| replica.node).collect());
-        }
-    }
-    let anybody = || survivors.iter().map(|replica| replica.node).collect();
-    holders.map_or_else(anybody, |holders| holders.into_iter().collect())
-}
-
-/// The span that is to follow: one that holds the newest frames leads, those that were there take part first.
+/// The span that is to follow, as the rules choose it among the nodes that take copies. `end` is where the last span is
+/// about to end, held by `survivors`.
 pub(super) fn next_span(
     state: &State,
     shard: u64,
     survivors: &[Replica],
-    ends: Option<u64>,
+    end: Option<u64>,
     spread: usize,
     fabric: &mut Fabric,
 ) -> Option<NewSpan> {
-    let fit = |node: &u64| state.nodes.get(node).is_some_and(|known| known.state == NodeState::ReadWrite);
-    let mut nodes: Vec<u64> = survivors.iter().map(|replica| replica.node).filter(fit).collect();
-    if nodes.len() > 1 {
-        let turn = fabric.chance.index(nodes.len());
-        nodes.rotate_left(turn);
-    }
-    let mut others: Vec<u64> = state.nodes.keys().copied().filter(fit).collect();
-    if !others.is_empty() {
-        let turn = fabric.chance.index(others.len());
-        others.rotate_left(turn);
-    }
-    let newest = holders_of_newest(state, shard, survivors, ends);
-    let lead = nodes.iter().chain(&others).copied().find(|node| newest.contains(node))?;
-    nodes.retain(|node| *node != lead);
-    nodes.insert(0, lead);
-    let mut seen: BTreeSet<u64> = nodes.iter().copied().collect();
-    nodes.extend(others.into_iter().filter(|node| seen.insert(*node)));
-    nodes.truncate(spread);
-    let widest = state.chains.get(&shard).map_or(0, |chain| chain.widest);
-    if nodes.len() < 2 && widest >= 3 {
-        return None;
-    }
-    let replicas: Vec<tidelog_meta::Replica> =
-        nodes.iter().filter_map(|node| state.nodes.get(node).map(|known| known.replica(*node))).collect();
-    let leader = Leader { node: lead, incarnation: state.nodes.get(&lead)?.incarnation };
-    let quorum = (replicas.len() / 2 + 1) as u8;
-    Some(NewSpan { replicas, quorum, leader, salt: fabric.chance.salt() })
+    let view = truth::view(state, shard, false);
+    let taker =
+        |replica: Replica| Some(Taker { replica, incarnation: state.nodes.get(&replica.node)?.incarnation });
+    let takers = truth::takers(state, fabric.chance.index(state.nodes.len().max(1)));
+    let takers: Vec<Taker> = takers.into_iter().filter_map(taker).collect();
+    let least = if state.chains.get(&shard).is_some_and(|chain| chain.widest >= 3) { 2 } else { 1 };
+    let succession =
+        Succession { spans: &view.spans, end, survivors, takers: &takers, wanted: spread, least };
+    let next = succession.next()?;
+    let replicas = next.replicas.iter().map(truth::meta_replica).collect();
+    let leader = Leader { node: next.leader.node, incarnation: next.leader.incarnation };
+    Some(NewSpan { replicas, quorum: next.quorum as u8, leader, salt: fabric.chance.salt() })
 }
 
 impl Machine {
@@ -134,6 +95,16 @@ impl Machine {
         }
     }
 
+    /// Tells the coordinator what the metadata says about lost holders and about nodes that take copies.
+    pub(super) fn tell_sealer(&mut self, fabric: &mut Fabric, shard: u64) {
+        let Status::Running(running) = &mut self.process else { return };
+        let Some(seal) = running.seals.get(&shard) else { return };
+        let epoch = seal.sealer.span().epoch;
+        let lost = truth::lost(&running.state, shard, epoch);
+        let takers = truth::takers(&running.state, seal.sealer.attempt() as usize);
+        self.seal(fabric, shard, Event::Known { lost, takers });
+    }
+
     fn seal_effect(&mut self, fabric: &mut Fabric, shard: u64, effect: Effect) {
         let Status::Running(running) = &mut self.process else { return };
         let Some(seal) = running.seals.get_mut(&shard) else { return };
@@ -144,27 +115,19 @@ impl Machine {
                 let envelope = Envelope { shard, epoch, from, version };
                 fabric.send_node(self.at, to.node, Message::Ask { node: to.node, envelope, request });
             }
-            Effect::Commit { attempt, end, survivors } => {
+            Effect::Commit { attempt, end, survivors, substitutes } => {
                 if seal.committing {
                     return;
                 }
                 seal.committing = true;
                 let next = next_span(&running.state, shard, &survivors, Some(end.lsn), self.spread, fabric);
                 let (end, chain) = (end.lsn, end.chain);
-                let command = Command::CommitSeal { shard, epoch, attempt, end, chain, next };
+                let substitutes = substitutes.iter().map(truth::substitute).collect();
+                let command = Command::CommitSeal { shard, epoch, attempt, end, chain, substitutes, next };
                 self.call(fabric, Call::CommitSeal(shard), Some(command));
             }
-            Effect::Over { sealed } => {
-                let span = seal.sealer.span().clone();
+            Effect::Over { .. } => {
                 running.seals.remove(&shard);
-                if sealed {
-                    let (from, version) = (running.process, running.state.version);
-                    let envelope = Envelope { shard, epoch, from, version };
-                    for replica in &span.replicas {
-                        let (node, request) = (replica.node, Request::SpanSealed);
-                        fabric.send_node(self.at, node, Message::Ask { node, envelope, request });
-                    }
-                }
             }
         }
     }
@@ -198,28 +161,18 @@ impl Machine {
         let shards: Vec<u64> = running.state.chains.keys().copied().collect();
         for shard in shards {
             let Status::Running(running) = &mut self.process else { return };
+            let Some(last) = running.state.last_span(shard) else { continue };
             if running.poisoned {
                 return;
             }
-            let heard = running.heard.get(&shard).copied().unwrap_or(0);
-            let patience = (900 + 150 * (running.me.node % 7)) * MS;
-            let Some(last) = running.state.last_span(shard) else { continue };
-            if running.seals.contains_key(&shard) && fabric.now < heard + 4 * patience {
-                continue;
-            }
-            if !last.is_on(running.me.node)
-                || running.leads.get(&shard).is_some_and(|lead| lead.leader.leads())
+            let last = truth::span(shard, last);
+            let leads = running.leads.get(&shard).is_some_and(|lead| lead.leader.leads());
+            let (seals, me) = (running.seals.contains_key(&shard), running.me);
+            match running.suspicion(shard, fabric.clock()).suspects(fabric.clock(), &me, &last, leads, seals)
             {
-                continue;
-            }
-            if fabric.now < heard + patience {
-                continue;
-            }
-            let span = truth::span(shard, last);
-            running.heard.insert(shard, fabric.now);
-            match span.state {
-                SpanState::Open | SpanState::Sealing { .. } => self.begin_seal(fabric, shard),
-                SpanState::Sealed { .. } => self.open_next(fabric, shard),
+                Some(Suspect::Seal) => self.begin_seal(fabric, shard),
+                Some(Suspect::Follow) => self.open_next(fabric, shard),
+                None => {}
             }
         }
     }
