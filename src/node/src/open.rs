@@ -30,9 +30,9 @@ pub(crate) enum StartError {
     Ring(#[from] RingError),
     #[error(transparent)]
     Meta(#[from] MetaError),
-    #[error("shard {shard} carries partitions and its folder {} is missing; restore it, or start with --accept-loss", dir.display())]
+    #[error("shard {shard} carries partitions and its folder {} is missing or holds no segment; restore it, or start with --accept-loss", dir.display())]
     MissingShard { shard: u64, dir: std::path::PathBuf },
-    #[error("the metadata folder {} is missing and there are data shards; restore it from a copy", dir.display())]
+    #[error("the metadata folder {} is missing or holds no segment, and there are data shards; restore it from a copy", dir.display())]
     MissingMetadata { dir: std::path::PathBuf },
     #[error(transparent)]
     Unfit(#[from] Unfit),

@@ -136,21 +136,24 @@ impl Store {
         self.dir.join(name::LOST_AND_FOUND)
     }
 
-    /// Shards that have a folder here, ascending.
+    /// Shards that have a segment here, ascending. From the first start on a shard has one: where there is none, all of
+    /// them were taken away.
     ///
     /// # Errors
     /// A failing disk.
     pub async fn shards_on_disk<D: Disk>(&self, disk: &D) -> Result<Vec<u64>, IoError> {
         let mut shards = Vec::new();
-        match disk.list(&self.dir.join(name::SHARDS)).await {
-            Ok(entries) => shards.extend(
-                entries
-                    .iter()
-                    .filter(|entry| entry.is_dir)
-                    .filter_map(|entry| entry.name.parse::<u64>().ok()),
-            ),
-            Err(error) if error.kind() == Fault::NotFound => {}
+        let entries = match disk.list(&self.dir.join(name::SHARDS)).await {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == Fault::NotFound => Vec::new(),
             Err(error) => return Err(error),
+        };
+        for entry in entries.iter().filter(|entry| entry.is_dir) {
+            let Ok(shard) = entry.name.parse::<u64>() else { continue };
+            let files = disk.list(&self.shard_dir(shard)).await?;
+            if files.iter().any(|file| name::parse_segment(&file.name).is_some()) {
+                shards.push(shard);
+            }
         }
         shards.sort_unstable();
         Ok(shards)

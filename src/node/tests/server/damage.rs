@@ -5,11 +5,12 @@ use std::process::{Command, Output};
 
 use tidelog_format::block::{BLOCK, FORMAT_MAJOR, HEADER_LEN, MAGIC};
 
+use crate::support::http::Http;
 use crate::support::node::{Node, program};
 use crate::{SMALL, ok, start};
 
 /// Starts a server that must refuse to run.
-fn refusal(args: &[&str]) -> (i32, String) {
+pub(crate) fn refusal(args: &[&str]) -> (i32, String) {
     let Output { status, stderr, .. } = Command::new(program()).arg("serve").args(args).output().unwrap();
     (status.code().unwrap(), String::from_utf8_lossy(&stderr).into_owned())
 }
@@ -121,6 +122,66 @@ fn a_missing_metadata_folder_is_named_and_nothing_starts_empty() {
     assert!(text.contains("metadata folder"), "{text}");
 }
 
+/// The segments in a shard's folder, the oldest first.
+pub(crate) fn segments(node: &Node, shard: &str) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(node.data().join("shards").join(shard)).unwrap();
+    let mut files: Vec<_> =
+        entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_shard_whose_segments_were_all_taken_away_does_not_start_empty() {
+    for shard in ["1", "0"] {
+        let (mut node, mut http) = start("");
+        ok(http.post("/v1/topics/t/records", "text/plain", b"x"));
+        assert_eq!(ok(http.get("/v1/topics/t"))["partitions"][0]["shard"], 1);
+        assert!(node.stop().success());
+        for file in segments(&node, shard) {
+            std::fs::remove_file(file).unwrap();
+        }
+        let (code, text) = refusal_of(&node);
+        assert_eq!(code, 5, "{text}");
+        assert!(text.contains("holds no segment"), "{text}");
+    }
+}
+
+#[test]
+fn metadata_without_its_first_segment_is_not_taken_for_all_of_it() {
+    let (mut node, mut http) = start("");
+    ok(http.post("/v1/topics/t/records", "text/plain", b"x"));
+    for _ in 0..2 {
+        assert!(node.stop().success());
+        node.restart();
+    }
+    assert!(node.stop().success());
+    std::fs::remove_file(&segments(&node, "0")[0]).unwrap();
+    let (code, text) = refusal_of(&node);
+    assert_eq!(code, 5, "{text}");
+    assert!(text.contains("files before it are missing"), "{text}");
+}
+
+#[test]
+fn a_copy_of_a_segment_under_the_next_number_is_not_taken_for_the_newest() {
+    let (mut node, mut http) = start("");
+    ok(http.post("/v1/topics/t/records", "text/plain", b"x"));
+    assert!(node.stop().success());
+    node.restart();
+    let mut http = Http::new(node.address());
+    ok(http.post("/v1/topics/t/records", "text/plain", b"y"));
+    assert!(node.stop().success());
+    let newest = segments(&node, "1").pop().unwrap();
+    let copy = newest.with_file_name("0000000002-00000000000000000009.seg");
+    std::fs::copy(&newest, &copy).unwrap();
+    let (code, text) = refusal_of(&node);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("00000000000000000009.seg belongs to another place"), "{text}");
+    std::fs::remove_file(copy).unwrap();
+    node.restart();
+    assert_eq!(crate::values(&node, "t", 0), ["x", "y"]);
+}
+
 #[test]
 fn settings_that_cannot_be_are_usage_errors() {
     let dir = tempfile::tempdir().unwrap();
@@ -138,7 +199,7 @@ fn settings_that_cannot_be_are_usage_errors() {
 #[test]
 fn the_posix_backend_serves_the_same() {
     let mut node = Node::start(&format!("io = \"posix\"\n{SMALL}"));
-    let mut http = crate::support::http::Http::new(node.address());
+    let mut http = Http::new(node.address());
     ok(http.post("/v1/topics/t/records", "text/plain", b"a\nb\n"));
     assert_eq!(ok(http.get("/v1/status"))["backend"], "posix");
     node.kill();

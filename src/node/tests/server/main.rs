@@ -13,6 +13,7 @@ mod kafka;
 mod limits;
 mod opentsdb;
 mod records;
+mod repaired;
 mod spans;
 mod topics;
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use tidelog_format::name;
 use tidelog_format::superblock::SUPERBLOCK_LEN;
+use tidelog_io::Fault;
 
 use super::RepairReport;
 use crate::chain::Chain;
@@ -32,6 +33,25 @@ pub(super) fn superblock(
     }
     let bytes = Window::open(path)?.piece(0, SUPERBLOCK_LEN)?;
     let mut file = target.folder(&[])?.create(name::SUPERBLOCK)?;
+    file.write(&bytes)?;
+    report.bytes += file.finish()?;
+    Ok(())
+}
+
+/// The promise journal beside the superblock, as it is: what the store has promised holds for its copy too, and a reader
+/// judges it by itself.
+pub(super) fn promises(
+    superblock: &Path,
+    target: &Target,
+    report: &mut RepairReport,
+) -> Result<(), InspectError> {
+    let path = superblock.with_file_name(name::PROMISES);
+    let bytes = match Window::open(&path) {
+        Ok(window) => window.piece(0, usize::try_from(window.len()).unwrap_or(PIECE))?,
+        Err(error) if error.kind() == Fault::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut file = target.folder(&[])?.create(name::PROMISES)?;
     file.write(&bytes)?;
     report.bytes += file.finish()?;
     Ok(())

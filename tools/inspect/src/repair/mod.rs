@@ -88,6 +88,7 @@ pub(crate) fn repair(screen: &mut Screen<'_>, args: &RepairArgs) -> Result<Statu
     let cluster = identity.map(|identity| identity.cluster_id);
     if let Some(superblock) = &tree.superblock {
         copy::superblock(superblock, &target, &mut report)?;
+        copy::promises(superblock, &target, &mut report)?;
     }
     for folder in &tree.shards {
         let place = match folder.shard.filter(|_| whole) {
