@@ -143,12 +143,18 @@ mod tests {
         assert_eq!(second.grow(20), Ok(()));
     }
 
-    #[tokio::test]
-    async fn who_waits_goes_on_when_bytes_come_back_and_not_before() {
+    /// Of 100 bytes the first share holds 70, so that 40 more have to wait.
+    fn one_that_holds_most() -> (Budget, Share, Share) {
         let limits = Limits { memory_bytes: 100, memory_per_connection_bytes: 80, ..Limits::default() };
         let budget = Budget::new(&limits);
-        let (mut first, mut second) = (budget.share(), budget.share());
+        let (mut first, second) = (budget.share(), budget.share());
         first.grow(70).unwrap();
+        (budget, first, second)
+    }
+
+    #[tokio::test]
+    async fn who_waits_goes_on_when_bytes_come_back_and_not_before() {
+        let (budget, first, mut second) = one_that_holds_most();
         let mut waiting = pin!(second.take(40));
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
         drop(first);
@@ -159,10 +165,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_gives_up_waiting_holds_nothing() {
-        let limits = Limits { memory_bytes: 100, memory_per_connection_bytes: 80, ..Limits::default() };
-        let budget = Budget::new(&limits);
-        let (mut first, mut second) = (budget.share(), budget.share());
-        first.grow(70).unwrap();
+        let (budget, _first, mut second) = one_that_holds_most();
         {
             let mut waiting = pin!(second.take(40));
             assert!(futures_util::poll!(waiting.as_mut()).is_pending());

@@ -104,6 +104,12 @@ fn own(ended: Ended) -> Box<dyn Commits + Send> {
     Box::new(OwnDisk::from(ended.lsn))
 }
 
+/// Opens the first span of a shard, of which only that is committed which `held` says.
+fn with_held(sim: &Sim, held: &Held, body: impl AsyncFnOnce(Wal)) {
+    let rule = held.clone();
+    with_span(sim, None, spec(1), options(), |_| Box::new(rule), async |wal, _| body(wal).await);
+}
+
 async fn until(mut holds: impl FnMut() -> bool) {
     while !holds() {
         tokio::task::yield_now().await;
@@ -113,73 +119,53 @@ async fn until(mut holds: impl FnMut() -> bool) {
 #[test]
 fn what_is_durable_and_not_committed_is_neither_answered_nor_shown() {
     let (sim, held) = (Sim::new(1), Held::default());
-    let rule = held.clone();
-    with_span(
-        &sim,
-        None,
-        spec(1),
-        options(),
-        |_| Box::new(rule),
-        async |wal, _| {
-            let created = tokio::task::spawn_local({
-                let wal = wal.clone();
-                async move { create(&wal, 1).await }
-            });
-            until(|| held.written.load(Ordering::SeqCst) == 3).await;
-            for _ in 0..1000 {
-                tokio::task::yield_now().await;
-            }
-            assert!(!created.is_finished() && wal.partition(1).is_none());
-            assert_eq!(
-                Stats::get(&wal.stats().next_lsn),
-                3,
-                "the opening frame and one more are on the disk"
-            );
-            assert_eq!(Stats::get(&wal.stats().committed_lsn), 1);
-            held.commit(&wal, 2);
-            for _ in 0..1000 {
-                tokio::task::yield_now().await;
-            }
-            assert!(!created.is_finished(), "only the opening frame is committed");
-            held.commit(&wal, 3);
-            created.await.unwrap();
-            assert!(wal.partition(1).is_some());
+    with_held(&sim, &held, async |wal| {
+        let created = tokio::task::spawn_local({
+            let wal = wal.clone();
+            async move { create(&wal, 1).await }
+        });
+        until(|| held.written.load(Ordering::SeqCst) == 3).await;
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!created.is_finished() && wal.partition(1).is_none());
+        assert_eq!(Stats::get(&wal.stats().next_lsn), 3, "the opening frame and one more are on the disk");
+        assert_eq!(Stats::get(&wal.stats().committed_lsn), 1);
+        held.commit(&wal, 2);
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!created.is_finished(), "only the opening frame is committed");
+        held.commit(&wal, 3);
+        created.await.unwrap();
+        assert!(wal.partition(1).is_some());
 
-            // A second batch goes to the disk behind one that is not committed yet, and both are answered in order.
-            let first = wal.begin_append(1, batch(&["one".to_owned()])).await.unwrap();
-            until(|| held.written.load(Ordering::SeqCst) == 4).await;
-            let second = wal.begin_append(1, batch(&["two".to_owned()])).await.unwrap();
-            until(|| held.written.load(Ordering::SeqCst) == 5).await;
-            assert_eq!(read_all(&wal, 1, 0).await, []);
-            held.commit(&wal, 5);
-            assert_eq!(second.await.unwrap().base_offset(), 1);
-            assert_eq!(first.await.unwrap().lsn(), 3);
-            assert_eq!(read_all(&wal, 1, 0).await.len(), 2);
-        },
-    );
+        // A second batch goes to the disk behind one that is not committed yet, and both are answered in order.
+        let first = wal.begin_append(1, batch(&["one".to_owned()])).await.unwrap();
+        until(|| held.written.load(Ordering::SeqCst) == 4).await;
+        let second = wal.begin_append(1, batch(&["two".to_owned()])).await.unwrap();
+        until(|| held.written.load(Ordering::SeqCst) == 5).await;
+        assert_eq!(read_all(&wal, 1, 0).await, []);
+        held.commit(&wal, 5);
+        assert_eq!(second.await.unwrap().base_offset(), 1);
+        assert_eq!(first.await.unwrap().lsn(), 3);
+        assert_eq!(read_all(&wal, 1, 0).await.len(), 2);
+    });
 }
 
 #[test]
 fn a_frame_that_must_not_be_written_is_not_and_nothing_comes_after_it() {
     let (sim, held) = (Sim::new(8), Held::default());
-    let rule = held.clone();
     held.committed.store(u64::MAX, Ordering::SeqCst);
-    with_span(
-        &sim,
-        None,
-        spec(1),
-        options(),
-        |_| Box::new(rule),
-        async |wal, _| {
-            create(&wal, 1).await;
-            held.fenced.store(true, Ordering::SeqCst);
-            let refused = wal.append(1, batch(&["late".to_owned()])).await;
-            assert!(matches!(refused, Err(AppendError::OutcomeUnknown { .. })), "{refused:?}");
-            held.fenced.store(false, Ordering::SeqCst);
-            assert!(wal.append(1, batch(&["later".to_owned()])).await.is_err());
-            assert_eq!(read_all(&wal, 1, 0).await, []);
-        },
-    );
+    with_held(&sim, &held, async |wal| {
+        create(&wal, 1).await;
+        held.fenced.store(true, Ordering::SeqCst);
+        let refused = wal.append(1, batch(&["late".to_owned()])).await;
+        assert!(matches!(refused, Err(AppendError::OutcomeUnknown { .. })), "{refused:?}");
+        held.fenced.store(false, Ordering::SeqCst);
+        assert!(wal.append(1, batch(&["later".to_owned()])).await.is_err());
+        assert_eq!(read_all(&wal, 1, 0).await, []);
+    });
     with_span(&sim, None, spec(2), options(), own, async |wal, ended| {
         assert_eq!(ended.lsn, 3, "nothing of it is on the disk");
         assert_eq!(read_all(&wal, 1, 0).await, []);
@@ -189,38 +175,30 @@ fn a_frame_that_must_not_be_written_is_not_and_nothing_comes_after_it() {
 #[test]
 fn a_segment_ends_when_all_of_it_is_committed() {
     let (sim, held) = (Sim::new(2), Held::default());
-    let rule = held.clone();
     held.committed.store(u64::MAX, Ordering::SeqCst);
-    with_span(
-        &sim,
-        None,
-        spec(1),
-        options(),
-        |_| Box::new(rule),
-        async |wal, _| {
-            create(&wal, 1).await;
-            held.commit(&wal, 3);
-            let large = "x".repeat(60_000);
-            let mut appending = Vec::new();
-            for _ in 0..8 {
-                appending.push(wal.begin_append(1, batch(std::slice::from_ref(&large))).await.unwrap());
+    with_held(&sim, &held, async |wal| {
+        create(&wal, 1).await;
+        held.commit(&wal, 3);
+        let large = "x".repeat(60_000);
+        let mut appending = Vec::new();
+        for _ in 0..8 {
+            appending.push(wal.begin_append(1, batch(std::slice::from_ref(&large))).await.unwrap());
+        }
+        until(|| held.written.load(Ordering::SeqCst) >= 6).await;
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(Stats::get(&wal.stats().rolls), 1, "it waits with the next segment");
+        while let Some(next) = appending.first_mut() {
+            held.commit(&wal, held.written.load(Ordering::SeqCst));
+            tokio::select! {
+                done = next => { done.unwrap(); appending.remove(0); }
+                () = tokio::task::yield_now() => {}
             }
-            until(|| held.written.load(Ordering::SeqCst) >= 6).await;
-            for _ in 0..1000 {
-                tokio::task::yield_now().await;
-            }
-            assert_eq!(Stats::get(&wal.stats().rolls), 1, "it waits with the next segment");
-            while let Some(next) = appending.first_mut() {
-                held.commit(&wal, held.written.load(Ordering::SeqCst));
-                tokio::select! {
-                    done = next => { done.unwrap(); appending.remove(0); }
-                    () = tokio::task::yield_now() => {}
-                }
-            }
-            assert!(Stats::get(&wal.stats().rolls) >= 2);
-            assert_eq!(read_all(&wal, 1, 0).await.len(), 8);
-        },
-    );
+        }
+        assert!(Stats::get(&wal.stats().rolls) >= 2);
+        assert_eq!(read_all(&wal, 1, 0).await.len(), 8);
+    });
 }
 
 #[test]

@@ -194,8 +194,7 @@ impl Start<'_> {
         let mut opening = JoinSet::new();
         for (shard, one) in sealing {
             let span = one.end.and_then(|_| self.opened(shard, one.sealed()));
-            let (open, version) = self.open_span(&span, &one.found.ended);
-            debug_assert!(version > 0);
+            let open = self.open_span(&span, &one.found.ended);
             opening.spawn(async move {
                 let (wal, recovered) = one.found.open(open).await?;
                 Ok::<_, RingError>((shard, Shard { wal, recovered, span }))
@@ -224,7 +223,7 @@ impl Start<'_> {
         let spec = open::spec(self.store, shard, epoch);
         let found = self.rings.find_shard(spec, None, self.config.shard_options()).await?;
         let span = Some(opened);
-        let (open, _) = self.open_span(&span, &found.ended);
+        let open = self.open_span(&span, &found.ended);
         let (wal, recovered) = found.open(open).await?;
         tracing::info!(shard, epoch, "first span opened");
         Ok(Shard { wal, recovered, span })
@@ -244,18 +243,16 @@ impl Start<'_> {
         })
     }
 
-    /// What the shard is to open, and the version of the metadata that says so.
-    fn open_span(&self, span: &Option<OpenedSpan>, ended: &Ended) -> (OpenSpan, u64) {
-        let version = self.metadata.read(|state| state.version);
-        let open = match span {
-            Some(opened) => OpenSpan {
-                salt: Some(opened.salt),
-                start: Some(opened.start()),
-                commits: Box::new(Lead::new(self.me.replica(), opened.span.clone(), version)),
-            },
+    /// What the shard is to open.
+    fn open_span(&self, span: &Option<OpenedSpan>, ended: &Ended) -> OpenSpan {
+        match span {
+            Some(opened) => {
+                let version = self.metadata.read(|state| state.version);
+                let lead = Lead::new(self.me.replica(), opened.span.clone(), version);
+                OpenSpan { salt: Some(opened.salt), start: Some(opened.start()), commits: Box::new(lead) }
+            }
             None => OpenSpan { salt: None, start: None, commits: Box::new(Unled(ended.lsn)) },
-        };
-        (open, version)
+        }
     }
 }
 

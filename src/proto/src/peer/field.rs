@@ -185,9 +185,19 @@ impl<T: Field> Field for Vec<T> {
     }
 }
 
-/// A struct is its fields, in this order.
+/// A struct, and as a field of a message: its fields, in the order in which they stand.
 macro_rules! fields {
-    ($name:ident { $($field:ident: $kind:ty),* $(,)? }) => {
+    (
+        $(#[$about:meta])*
+        $seen:vis struct $name:ident {
+            $($(#[$told:meta])* $shown:vis $field:ident: $kind:ty),* $(,)?
+        }
+    ) => {
+        $(#[$about])*
+        $seen struct $name {
+            $($(#[$told])* $shown $field: $kind,)*
+        }
+
         impl $crate::peer::field::Field for $name {
             const LEAST: usize = 0 $(+ <$kind as $crate::peer::field::Field>::LEAST)*;
 

@@ -179,27 +179,18 @@ impl Head {
     }
 }
 
-struct Raw {
-    magic: u32,
-    crc: u32,
-    kind: u16,
-    flags: u16,
-    fields: u32,
-    tail: u32,
-    tail_crc: u32,
-    correlation: u64,
+fields! {
+    struct Raw {
+        magic: u32,
+        crc: u32,
+        kind: u16,
+        flags: u16,
+        fields: u32,
+        tail: u32,
+        tail_crc: u32,
+        correlation: u64,
+    }
 }
-
-fields!(Raw {
-    magic: u32,
-    crc: u32,
-    kind: u16,
-    flags: u16,
-    fields: u32,
-    tail: u32,
-    tail_crc: u32,
-    correlation: u64
-});
 
 const _: () = assert!(Raw::LEAST == HEAD_LEN);
 

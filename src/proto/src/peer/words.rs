@@ -4,53 +4,53 @@ use bytes::Bytes;
 
 use super::field::{Field, FieldError, Fields, fields};
 
-/// A node with the data directory that makes it a holder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Replica {
-    /// The node.
-    pub node: u64,
-    /// Its data directory.
-    pub store: [u8; 16],
+fields! {
+    /// A node with the data directory that makes it a holder.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub struct Replica {
+        /// The node.
+        pub node: u64,
+        /// Its data directory.
+        pub store: [u8; 16],
+    }
 }
 
-fields!(Replica { node: u64, store: [u8; 16] });
-
-/// One life of one node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Process {
-    /// The node.
-    pub node: u64,
-    /// Which of its starts.
-    pub incarnation: u64,
+fields! {
+    /// One life of one node.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub struct Process {
+        /// The node.
+        pub node: u64,
+        /// Which of its starts.
+        pub incarnation: u64,
+    }
 }
 
-fields!(Process { node: u64, incarnation: u64 });
-
-/// A place between two frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Place {
-    /// LSN of the frame to come.
-    pub lsn: u64,
-    /// The chain value that it carries.
-    pub chain: u64,
+fields! {
+    /// A place between two frames.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub struct Place {
+        /// LSN of the frame to come.
+        pub lsn: u64,
+        /// The chain value that it carries.
+        pub chain: u64,
+    }
 }
 
-fields!(Place { lsn: u64, chain: u64 });
-
-/// What every request about a span says besides its content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Envelope {
-    /// The shard.
-    pub shard: u64,
-    /// The span.
-    pub epoch: u32,
-    /// Who asks.
-    pub from: Process,
-    /// Version of the metadata that the asker acts on.
-    pub version: u64,
+fields! {
+    /// What every request about a span says besides its content.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Envelope {
+        /// The shard.
+        pub shard: u64,
+        /// The span.
+        pub epoch: u32,
+        /// Who asks.
+        pub from: Process,
+        /// Version of the metadata that the asker acts on.
+        pub version: u64,
+    }
 }
-
-fields!(Envelope { shard: u64, epoch: u32, from: Process, version: u64 });
 
 /// What is asked of a holder. Frames are bytes that carry checksums of their own: whoever takes them verifies them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -252,20 +252,20 @@ impl Field for Refusal {
     }
 }
 
-/// How far a fenced holder has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
-    /// The attempt that it has promised to.
-    pub attempt: u32,
-    /// Behind its last durable frame.
-    pub end: Place,
-    /// How sure that is.
-    pub grade: Grade,
-    /// The highest committed LSN that it was told of.
-    pub committed: u64,
+fields! {
+    /// How far a fenced holder has come.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Standing {
+        /// The attempt that it has promised to.
+        pub attempt: u32,
+        /// Behind its last durable frame.
+        pub end: Place,
+        /// How sure that is.
+        pub grade: Grade,
+        /// The highest committed LSN that it was told of.
+        pub committed: u64,
+    }
 }
-
-fields!(Standing { attempt: u32, end: Place, grade: Grade, committed: u64 });
 
 /// How sure a holder is of its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -313,50 +313,50 @@ pub struct From {
     pub answer: Answer,
 }
 
-/// A sealed file, as its holder lists it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SealedFile {
-    /// The segment's number.
-    pub number: u64,
-    /// Bytes, from the first to the trailer's last.
-    pub len: u64,
-    /// The trailer's digest.
-    pub digest: [u8; 16],
+fields! {
+    /// A sealed file, as its holder lists it.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct SealedFile {
+        /// The segment's number.
+        pub number: u64,
+        /// Bytes, from the first to the trailer's last.
+        pub len: u64,
+        /// The trailer's digest.
+        pub digest: [u8; 16],
+    }
 }
 
-fields!(SealedFile { number: u64, len: u64, digest: [u8; 16] });
-
-/// Bytes of a sealed file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Piece {
-    /// The shard.
-    pub shard: u64,
-    /// The span.
-    pub epoch: u32,
-    /// The segment's number.
-    pub number: u64,
-    /// Where the bytes stand.
-    pub at: u64,
-    /// How many are wanted.
-    pub len: u32,
+fields! {
+    /// Bytes of a sealed file.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Piece {
+        /// The shard.
+        pub shard: u64,
+        /// The span.
+        pub epoch: u32,
+        /// The segment's number.
+        pub number: u64,
+        /// Where the bytes stand.
+        pub at: u64,
+        /// How many are wanted.
+        pub len: u32,
+    }
 }
 
-fields!(Piece { shard: u64, epoch: u32, number: u64, at: u64, len: u32 });
-
-/// How a node fares. For placement and for people; nothing is safe because of it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Load {
-    /// Bytes that its disk has left.
-    pub free_bytes: u64,
-    /// Bytes of its disk.
-    pub disk_bytes: u64,
-    /// Bytes per second written by it lately.
-    pub write_rate: u64,
-    /// Microseconds that a synchronous write takes lately, 99 of 100.
-    pub disk_p99_us: u32,
+fields! {
+    /// How a node fares. For placement and for people; nothing is safe because of it.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub struct Load {
+        /// Bytes that its disk has left.
+        pub free_bytes: u64,
+        /// Bytes of its disk.
+        pub disk_bytes: u64,
+        /// Bytes per second written by it lately.
+        pub write_rate: u64,
+        /// Microseconds that a synchronous write takes lately, 99 of 100.
+        pub disk_p99_us: u32,
+    }
 }
-
-fields!(Load { free_bytes: u64, disk_bytes: u64, write_rate: u64, disk_p99_us: u32 });
 
 impl<A: Field, B: Field> Field for (A, B) {
     const LEAST: usize = A::LEAST + B::LEAST;
