@@ -3,9 +3,12 @@
 //! # Invariants
 //! A directory without its proven past counts toward nothing (I9): it joins under a new name, empty. What it held goes
 //! on to be missing until it is copied from other holders.
+//!
+//! A process serves nothing before the metadata shows it in this very life ([`is_begun`]): no answer to a command says as
+//! much. One that runs without it is named as a leader by its life before, for ever, and leads nothing.
 
 use crate::planted::{self, Bug};
-use crate::span::StoreId;
+use crate::span::{Process, Replica, StoreId};
 
 /// What the superblock says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +61,28 @@ pub fn judge(
     }
 }
 
+/// Whether a start is over: `shown` is the life that a linearizable read shows of the node, with its directory. An answer
+/// that says "done" is not enough, because it may be the answer to an earlier question; and what got no answer may be
+/// done all the same.
+pub fn is_begun(me: Replica, life: Process, shown: Option<(Replica, Process)>) -> bool {
+    shown == Some((me, life))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_start_is_over_when_the_metadata_shows_this_life_and_no_other() {
+        let me = Replica { node: 5, store: [1; 16] };
+        let life = Process { node: 5, incarnation: 6 };
+        assert!(is_begun(me, life, Some((me, life))));
+        let before = Process { incarnation: 5, ..life };
+        assert!(!is_begun(me, life, Some((me, before))), "a late answer to the read before it");
+        assert!(!is_begun(me, life, None), "not registered yet");
+        let other = Replica { store: [2; 16], ..me };
+        assert!(!is_begun(me, life, Some((other, life))), "somebody else took the number");
+    }
 
     #[test]
     fn only_a_directory_with_its_whole_past_keeps_its_name() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tidelog_meta::{Applied, Command, Illegal, State};
 use tidelog_replica::copier::SealedFile;
+use tidelog_replica::frame::Frame;
 use tidelog_replica::message::{Envelope, From, Request};
 use tidelog_replica::span::Process;
 
@@ -88,6 +89,30 @@ pub enum Message {
         at: u64,
         /// How many at most.
         len: u64,
+    },
+    /// Intact frames of a span, please.
+    Gather {
+        /// The shard.
+        shard: u64,
+        /// The span.
+        epoch: u32,
+        /// First LSN.
+        from: u64,
+        /// Behind the last.
+        to: u64,
+    },
+    /// Intact frames of a span.
+    Gathered {
+        /// The shard.
+        shard: u64,
+        /// The span.
+        epoch: u32,
+        /// Who has them.
+        node: u64,
+        /// From where it was asked.
+        from: u64,
+        /// The frames.
+        frames: Vec<Frame>,
     },
     /// Bytes of a file.
     Piece {

@@ -309,7 +309,9 @@ impl World {
             let leads = holders.iter().filter_map(|running| running.leads.get(&shard));
             let mut leads =
                 leads.filter(|lead| lead.leader.span().epoch == span.epoch && lead.leader.leads());
-            let Some(lead) = leads.next() else { return format!("{name} has no leader") };
+            let Some(lead) = leads.next() else {
+                return format!("{name} has no leader: {}", self.why_unled(shard, span));
+            };
             let end = lead.leader.next();
             let same = |running: &&crate::machine::Running| {
                 let follower = running.followers.get(&shard);
@@ -323,6 +325,21 @@ impl World {
             }
         }
         self.clients.iter().find_map(crate::client::Client::waits).unwrap_or_default()
+    }
+
+    /// What the leader of a span would have to hold, and what it has of that.
+    fn why_unled(&self, shard: u64, span: &tidelog_meta::Span) -> String {
+        let view = crate::truth::view(self.fabric.truth.state(), shard, false);
+        let needed = tidelog_replica::succession::needed(&view.spans, span.epoch);
+        let has = |epoch: u32| {
+            let follower = self.holder(span.leader.node).and_then(|running| running.followers.get(&shard));
+            follower.is_some_and(|follower| follower.is_whole(epoch))
+        };
+        let needed = needed.iter().map(|span| {
+            let holders: Vec<u64> = span.replicas.iter().map(|replica| replica.node).collect();
+            format!("span {} of {holders:?}, whole there: {}", span.epoch, has(span.epoch))
+        });
+        format!("{:?} is to lead, and needs {:?}", span.leader, needed.collect::<Vec<_>>())
     }
 
     pub(crate) fn holder(&self, node: u64) -> Option<&crate::machine::Running> {

@@ -7,9 +7,11 @@
 //! # States
 //! ```text
 //!  Listing -> Fetching -> Verifying -> Adopting -> Telling -> Over
-//!     ^          |            |                       |
-//!     +----------+------------+                       +--> Over (dropped, or somebody was faster)
-//!       next holder: silent, or what came is not the span
+//!     ^          |            |  ^                    |
+//!     +----------+            v  |                    +--> Over (dropped, or somebody was faster)
+//!     |  next holder        Mending: what came is not the span, or nobody has it whole
+//!     +-----------------------+
+//!        a frame is on no holder
 //! ```
 //!
 //! # Invariants
@@ -19,6 +21,7 @@
 //!   and is a holder when the metadata says so.
 //! - When the metadata drops the span, or needs this copy no more, the copy is discarded: nobody was told of it (I10).
 
+mod mending;
 #[cfg(test)]
 mod tests;
 
@@ -28,12 +31,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidelog_format::trailer::Digest;
 
+use crate::frame::Frame;
 use crate::span::{Place, Replica, Span};
+
+use mending::Mended;
 
 /// What did not come is asked for again, from the next holder, after this time.
 const AGAIN: Duration = Duration::from_millis(500);
 /// Most bytes of a piece.
 pub const PIECE: u64 = 1024 * 1024;
+/// So often each holder is asked for the span before it is put together from what several have.
+const ROUNDS: usize = 2;
 
 /// A sealed file, as its holder lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +90,16 @@ pub enum Event {
         /// The bytes.
         bytes: Bytes,
     },
-    /// [`Effect::Verify`] is done.
+    /// A holder gives the frames that [`Effect::Gather`] asked for: all that are intact there, in order.
+    Gathered {
+        /// The holder.
+        node: u64,
+        /// From where it was asked.
+        from: u64,
+        /// The frames.
+        frames: Vec<Frame>,
+    },
+    /// [`Effect::Verify`] or [`Effect::Finish`] is done.
     Verified {
         /// Where the files end, if they are intact and follow each other from the span's base on.
         end: Option<Place>,
@@ -132,6 +149,27 @@ pub enum Effect {
     },
     /// Verify the files aside, then give [`Event::Verified`].
     Verify,
+    /// Ask a holder, maybe this one, for the intact frames that it has of a range, those behind damage too.
+    Gather {
+        /// The holder.
+        node: u64,
+        /// First LSN.
+        from: u64,
+        /// Behind the last.
+        to: u64,
+    },
+    /// Put frames into the files aside: an opening frame begins its file anew, the others follow it, each at its block.
+    Mend {
+        /// Consecutive frames.
+        frames: Vec<Frame>,
+    },
+    /// All frames are aside: give the files their footers, as at a seal, then verify them, then give [`Event::Verified`].
+    Finish,
+    /// No holder has this frame intact. People should know; it goes on to be looked for.
+    Lacks {
+        /// The frame.
+        lsn: u64,
+    },
     /// Sync the files aside and put each in the place of its namesake, then remove what the list does not have, then give
     /// [`Event::Adopted`]. In this order: what is there may be one of the last copies of its frames.
     Adopt,
@@ -156,6 +194,7 @@ enum Phase {
     Listing,
     Fetching,
     Verifying,
+    Mending,
     Adopting,
     Telling,
     Over,
@@ -171,6 +210,9 @@ pub struct Copier {
     phase: Phase,
     /// Which holder is asked.
     turn: usize,
+    /// So many holders in a row gave nothing.
+    silent: usize,
+    mended: Mended,
     wanted: Vec<SealedFile>,
     /// Bytes that are aside, by segment.
     stored: BTreeMap<u64, u64>,
@@ -186,8 +228,22 @@ impl Copier {
         let end = span.end()?;
         let (phase, moved) = (Phase::Listing, None);
         let (wanted, stored, out) = (Vec::new(), BTreeMap::new(), Vec::new());
-        let manifest = [0; 16];
-        Some(Copier { me, span, end, lost, phase, turn, wanted, stored, manifest, moved, out })
+        let (silent, mended, manifest) = (0, Mended::from(span.base), [0; 16]);
+        Some(Copier {
+            me,
+            span,
+            end,
+            lost,
+            phase,
+            turn,
+            silent,
+            mended,
+            wanted,
+            stored,
+            manifest,
+            moved,
+            out,
+        })
     }
 
     /// Takes an event; says what is to be done.
@@ -195,6 +251,7 @@ impl Copier {
         match event {
             Event::Listed { node, files } => self.listed(now, node, files),
             Event::Piece { number, at, bytes } => self.piece(now, number, at, bytes),
+            Event::Gathered { node, from, frames } => self.gathered(now, node, from, frames),
             Event::Verified { end, files } => self.verified(now, end, &files),
             Event::Found { files } => self.found(&files),
             Event::Adopted if self.phase == Phase::Adopting => {
@@ -213,16 +270,15 @@ impl Copier {
         self.phase == Phase::Over
     }
 
+    /// The other holders.
+    fn sources(&self) -> Vec<u64> {
+        let counts = |replica: &&Replica| **replica != self.me && !self.lost.contains(replica);
+        self.span.replicas.iter().filter(counts).map(|replica| replica.node).collect()
+    }
+
     fn source(&self) -> Option<u64> {
-        let others: Vec<u64> = self
-            .span
-            .replicas
-            .iter()
-            .filter(|replica| **replica != self.me && !self.lost.contains(replica))
-            .map(|replica| replica.node)
-            .collect();
-        let turn = self.turn.checked_rem(others.len())?;
-        others.get(turn).copied()
+        let sources = self.sources();
+        sources.get(self.turn.checked_rem(sources.len())?).copied()
     }
 
     fn tick(&mut self, now: Duration) {
@@ -231,16 +287,33 @@ impl Copier {
         }
         match self.phase {
             Phase::Listing | Phase::Fetching => {
-                self.turn = self.turn.wrapping_add(usize::from(self.moved.is_some()));
-                self.phase = Phase::Listing;
-                self.moved = Some(now);
-                if let Some(node) = self.source() {
-                    self.out.push(Effect::List { node });
+                if self.moved.is_some() {
+                    self.turn = self.turn.wrapping_add(1);
+                    self.silent += 1;
                 }
+                if self.silent > ROUNDS * self.sources().len() { self.mend(now) } else { self.list(now) }
             }
+            Phase::Mending => self.pass(now),
             Phase::Telling => self.tell(now),
             Phase::Verifying | Phase::Adopting | Phase::Over => {}
         }
+    }
+
+    fn list(&mut self, now: Duration) {
+        self.phase = Phase::Listing;
+        self.moved = Some(now);
+        if let Some(node) = self.source() {
+            self.out.push(Effect::List { node });
+        }
+    }
+
+    /// From the beginning; a little later, from the next holder.
+    fn list_anew(&mut self, now: Duration) {
+        self.stored.clear();
+        self.wanted.clear();
+        self.silent = 0;
+        self.mended = Mended::from(self.span.base);
+        (self.phase, self.moved) = (Phase::Listing, Some(now));
     }
 
     /// What is aside of a file that the list has too is kept: the copy goes on where it stopped.
@@ -285,6 +358,7 @@ impl Copier {
             return;
         }
         *stored += bytes.len() as u64;
+        self.silent = 0;
         self.out.push(Effect::Store { number, at, bytes });
         self.fetch(now);
     }
@@ -307,12 +381,9 @@ impl Copier {
             self.out.push(Effect::Adopt);
             return;
         }
-        // Not the span: that holder's copy is damaged, or what came is. From the beginning, from the next one.
-        self.stored.clear();
-        self.wanted.clear();
-        self.phase = Phase::Listing;
-        self.moved = Some(now);
-        self.turn = self.turn.wrapping_add(1);
+        // Not the span: that holder's copy is damaged, or what came is. Frame by frame it shows what is right of it; if
+        // that was done already, then what is aside is damaged.
+        if self.is_mended() { self.list_anew(now) } else { self.mend(now) }
     }
 
     fn viewed(&mut self, now: Duration, span: Option<Span>, lost: Vec<Replica>) {

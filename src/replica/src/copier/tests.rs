@@ -83,13 +83,102 @@ fn a_file_that_another_holder_has_otherwise_is_fetched_from_its_beginning() {
 }
 
 #[test]
-fn what_is_not_the_span_is_never_adopted() {
+fn what_is_not_the_span_is_never_adopted_and_is_put_together_from_what_is_right() {
     for end in [None, Some(Place { lsn: end().lsn, chain: 0 }), Some(span(3, 2).base)] {
         let mut copier = copier();
         fetched(&mut copier);
-        assert_eq!(copier.step(START, Event::Verified { end, files: vec![file(1, 10)] }), []);
-        assert_eq!(copier.step(START + AGAIN, Event::Tick).len(), 1, "and another holder is asked");
+        let effects = copier.step(START, Event::Verified { end, files: vec![file(1, 10)] });
+        assert_eq!(
+            effects,
+            [Effect::Gather { node: 3, from: 10, to: 12 }],
+            "from this store's own disk first"
+        );
     }
+}
+
+/// A copy that has asked each holder twice for its list.
+fn mending() -> (Copier, Duration) {
+    let mut copier = copier();
+    let mut now = START;
+    let mut effects = copier.step(now, Event::Tick);
+    for _ in 0..5 {
+        assert!(matches!(effects[..], [Effect::List { .. }]), "{effects:?}");
+        now += AGAIN;
+        effects = copier.step(now, Event::Tick);
+    }
+    assert_eq!(effects, [Effect::Gather { node: 3, from: 10, to: 12 }]);
+    (copier, now)
+}
+
+fn gathered(node: u64, from: u64, frames: &[Frame]) -> Event {
+    Event::Gathered { node, from, frames: frames.to_vec() }
+}
+
+#[test]
+fn what_no_holder_has_whole_is_put_together_from_the_intact_frames_of_several() {
+    let (mut copier, now) = mending();
+    let made = frames(sealed().base, 2, 0);
+    // Frame 10 is rotten here, frame 11 on node 1.
+    let effects = copier.step(now, gathered(3, 10, &made[1..]));
+    assert_eq!(effects, [Effect::Gather { node: 1, from: 10, to: 12 }]);
+    let effects = copier.step(now, gathered(1, 10, &made[..1]));
+    assert_eq!(
+        effects,
+        [Effect::Mend { frames: made[..1].to_vec() }, Effect::Gather { node: 1, from: 11, to: 12 }]
+    );
+    let effects = copier.step(now, gathered(1, 11, &[]));
+    assert_eq!(effects, [Effect::Gather { node: 2, from: 11, to: 12 }]);
+    let effects = copier.step(now + AGAIN, Event::Tick);
+    assert_eq!(effects, [Effect::Gather { node: 3, from: 11, to: 12 }], "node 2 is silent");
+    assert_eq!(copier.step(now + AGAIN, gathered(2, 11, &made[1..])), [], "too late");
+    let effects = copier.step(now + AGAIN, gathered(3, 11, &made[1..]));
+    assert_eq!(effects, [Effect::Mend { frames: made[1..].to_vec() }, Effect::Finish]);
+    assert_eq!(copier.step(now + AGAIN, verified()), [Effect::Adopt]);
+    assert_eq!(copier.step(now + AGAIN, Event::Adopted), [Effect::Copied { end: end() }]);
+}
+
+#[test]
+fn a_frame_that_does_not_follow_is_not_taken_whoever_gives_it() {
+    let made = frames(sealed().base, 4, 0);
+    let other = frames(Place { lsn: 10, chain: 1 }, 1, 0);
+    for wrong in [&other[..], &made[1..2], &made[2..]] {
+        let (mut copier, now) = mending();
+        let effects = copier.step(now, gathered(3, 10, wrong));
+        assert_eq!(effects, [Effect::Gather { node: 1, from: 10, to: 12 }], "{wrong:?}");
+    }
+    let (mut copier, now) = mending();
+    assert_eq!(copier.step(now, gathered(1, 10, &made[..2])), [], "it was not asked");
+    assert_eq!(copier.step(now, gathered(3, 11, &made[1..2])), [], "it was asked for something else");
+    let effects = copier.step(now, gathered(3, 10, &made));
+    assert_eq!(effects, [Effect::Mend { frames: made[..2].to_vec() }, Effect::Finish], "not behind the end");
+}
+
+#[test]
+fn a_frame_that_nobody_has_is_named_and_the_holders_are_asked_again() {
+    let (mut copier, now) = mending();
+    let made = frames(sealed().base, 2, 0);
+    copier.step(now, gathered(3, 10, &made[..1]));
+    for node in [3, 1] {
+        assert!(matches!(copier.step(now, gathered(node, 11, &[]))[..], [Effect::Gather { .. }]));
+    }
+    assert_eq!(copier.step(now, gathered(2, 11, &[])), [Effect::Lacks { lsn: 11 }]);
+    assert!(matches!(copier.step(now + AGAIN, Event::Tick)[..], [Effect::List { .. }]));
+}
+
+#[test]
+fn a_newcomer_puts_together_what_the_holders_have() {
+    let mut copier = Copier::new(Replica { node: 9, store: [9; 16] }, sealed(), vec![replica(2)], 0).unwrap();
+    fetched(&mut copier);
+    let effects = copier.step(START, Event::Verified { end: None, files: Vec::new() });
+    assert_eq!(effects, [Effect::Gather { node: 1, from: 10, to: 12 }], "it has nothing, and node 2 is lost");
+}
+
+#[test]
+fn what_was_put_together_and_is_not_the_span_begins_anew() {
+    let (mut copier, now) = mending();
+    copier.step(now, gathered(3, 10, &frames(sealed().base, 2, 0)));
+    assert_eq!(copier.step(now, Event::Verified { end: None, files: Vec::new() }), []);
+    assert!(matches!(copier.step(now + AGAIN, Event::Tick)[..], [Effect::List { .. }]));
 }
 
 #[test]

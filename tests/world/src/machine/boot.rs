@@ -8,7 +8,7 @@ use tidelog_meta::{Applied, Command, Illegal, NodeInfo, NodeState, State, StoreI
 use tidelog_replica::follower::{Event, Follower, Recovered};
 use tidelog_replica::planted::{self, Bug};
 use tidelog_replica::span::{Process, Replica};
-use tidelog_replica::start::{Identity, judge};
+use tidelog_replica::start::{Identity, is_begun, judge};
 
 use crate::disk::{Name, Step};
 use crate::fabric::{Fabric, Happening};
@@ -93,10 +93,12 @@ impl Machine {
         booting.state = state;
         match (booting.at, result) {
             (Phase::Reading, _) => self.find_identity(fabric),
-            (Phase::Telling, Ok(_)) => self.run(fabric),
-            // An earlier try was heard after all, or somebody took the number: look again.
+            // What the metadata shows decides: the answer may be that to an earlier question, and a try that seemed lost
+            // may have been heard.
+            (Phase::Telling, _) if booting.is_shown() => self.run(fabric),
+            // Somebody took the number: look again.
             (Phase::Telling, Err(_)) => booting.at = Phase::Reading,
-            (Phase::Writing, _) => {}
+            (Phase::Telling, Ok(_)) | (Phase::Writing, _) => {}
         }
     }
 
@@ -275,6 +277,16 @@ impl Booting {
         } else {
             Command::RegisterNode { node, store, incarnation, generation, info }
         }
+    }
+
+    /// Whether the metadata shows this process.
+    fn is_shown(&self) -> bool {
+        let (node, store) = (self.identity.node, self.identity.store);
+        let life = Process { node, incarnation: self.identity.incarnation };
+        let shown = self.state.nodes.get(&node).map(|known| {
+            (truth::replica_of(&known.replica(node)), Process { node, incarnation: known.incarnation })
+        });
+        is_begun(Replica { node, store }, life, shown)
     }
 
     /// Every attempt that can have fenced this store was begun before this read.

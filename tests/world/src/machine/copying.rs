@@ -9,7 +9,8 @@ use tidelog_format::trailer::Trailer;
 use tidelog_meta::{Command, Manifest, NodeState};
 use tidelog_replica::copier::{Copier, Effect, Event, SealedFile};
 use tidelog_replica::follower;
-use tidelog_replica::span::Place;
+use tidelog_replica::frame::Frame;
+use tidelog_replica::span::{Place, Span};
 
 use crate::disk::{Disk, Name, Step};
 use crate::fabric::{Fabric, MS, Message};
@@ -23,6 +24,8 @@ pub(super) struct Copying {
     aside: BTreeMap<u64, Vec<u8>>,
     /// The files, as they were listed.
     listed: BTreeMap<u64, SealedFile>,
+    /// Frames that are aside, of a span that is put together.
+    mended: SpanFiles,
     /// What was verified of it, until it is in place.
     files: Option<SpanFiles>,
     in_place: bool,
@@ -41,7 +44,8 @@ impl Machine {
         let (lost, turn) = (truth::lost(&running.state, shard, epoch), fabric.chance.index(7));
         let Some(copier) = Copier::new(running.me, span, lost, turn) else { return };
         let (aside, listed) = (BTreeMap::new(), BTreeMap::new());
-        let mut copying = Copying { copier, aside, listed, files: None, in_place: false };
+        let mended = SpanFiles::new(shard, epoch);
+        let mut copying = Copying { copier, aside, listed, mended, files: None, in_place: false };
         let files = found_aside(&self.disk, shard, epoch, &mut copying);
         running.copies.insert((shard, epoch), copying);
         self.copy_step(fabric, shard, epoch, Event::Found { files });
@@ -49,7 +53,7 @@ impl Machine {
     }
 
     /// Gives an event to a copy and does what it says.
-    fn copy_step(&mut self, fabric: &mut Fabric, shard: u64, epoch: u32, event: Event) {
+    pub(super) fn copy_step(&mut self, fabric: &mut Fabric, shard: u64, epoch: u32, event: Event) {
         let Status::Running(running) = &mut self.process else { return };
         let Some(copying) = running.copies.get_mut(&(shard, epoch)) else { return };
         let effects = copying.copier.step(fabric.clock(), event);
@@ -79,11 +83,21 @@ impl Machine {
                     self.put_aside(fabric, shard, epoch, file, at, &bytes);
                 }
             }
-            Effect::Verify => {
-                let end = self.verify(shard, epoch);
-                let files = self.copied_files(shard, epoch);
-                self.copy_step(fabric, shard, epoch, Event::Verified { end, files });
+            Effect::Verify => self.verify_copy(fabric, shard, epoch),
+            Effect::Gather { node, from, to } => {
+                fabric.send_node(self.at, node, Message::Gather { shard, epoch, from, to });
             }
+            Effect::Mend { frames } => copying.mend(shard, epoch, &frames),
+            Effect::Finish => {
+                let span = running.state.span(shard, epoch).map(|span| truth::span(shard, span));
+                if let Some(span) = span {
+                    copying.finish(&span);
+                }
+                self.verify_copy(fabric, shard, epoch);
+            }
+            Effect::Lacks { lsn } => fabric.trace.say(fabric.now, || {
+                format!("machine {}: shard {shard}, span {epoch}: nobody has frame {lsn}", self.at)
+            }),
             Effect::Adopt => self.adopt(fabric, shard, epoch),
             Effect::Swap { old, manifest } => {
                 let (old, new) = (Some(truth::meta_replica(&old)), truth::meta_replica(&running.me));
@@ -105,6 +119,12 @@ impl Machine {
                 }
             }
         }
+    }
+
+    fn verify_copy(&mut self, fabric: &mut Fabric, shard: u64, epoch: u32) {
+        let end = self.verify(shard, epoch);
+        let files = self.copied_files(shard, epoch);
+        self.copy_step(fabric, shard, epoch, Event::Verified { end, files });
     }
 
     /// Bytes of a copy reach the disk, so that a restart goes on with them.
@@ -146,13 +166,7 @@ impl Machine {
         let copying = running.copies.get_mut(&(shard, epoch))?;
         let known = running.state.span(shard, epoch)?;
         let span = truth::span(shard, known);
-        let mut aside = Disk::default();
-        let puts = copying.aside.iter().map(|(number, bytes)| Step::Put {
-            name: Name::Segment { shard, epoch, number: *number },
-            bytes: Rc::new(bytes.clone()),
-        });
-        let operation = aside.begin(puts.collect());
-        aside.finish(operation);
+        let aside = copying.as_disk(shard, epoch);
         let judged = SpanFiles::judge(&aside, shard, epoch, Some(&span), Some(known.salt));
         copying.files = Some(judged.files);
         judged.sealed
@@ -306,6 +320,50 @@ impl Machine {
         bytes: Vec<u8>,
     ) {
         self.copy_step(fabric, shard, epoch, Event::Piece { number, at, bytes: Bytes::from(bytes) });
+    }
+}
+
+impl Copying {
+    /// The files aside as a disk that holds nothing else.
+    fn as_disk(&self, shard: u64, epoch: u32) -> Disk {
+        let mut aside = Disk::default();
+        let puts = self.aside.iter().map(|(number, bytes)| Step::Put {
+            name: Name::Segment { shard, epoch, number: *number },
+            bytes: Rc::new(bytes.clone()),
+        });
+        let operation = aside.begin(puts.collect());
+        aside.finish(operation);
+        aside
+    }
+
+    /// Puts frames into the files aside. The first one of all begins anew.
+    fn mend(&mut self, shard: u64, epoch: u32, frames: &[Frame]) {
+        let first = frames.first().map(Frame::at);
+        if self.mended.end().is_none_or(|end| first != Some(end)) {
+            self.mended = SpanFiles::new(shard, epoch);
+            self.aside.clear();
+        }
+        for frame in frames {
+            self.mended.wrote(std::slice::from_ref(frame));
+            let file = self.aside.entry(self.mended.last_segment().unwrap_or(0)).or_default();
+            file.resize(frame.header().block_index as usize * BLOCK, 0);
+            file.extend_from_slice(frame.bytes());
+        }
+    }
+
+    /// Footers for the files aside.
+    fn finish(&mut self, span: &Span) {
+        let Some(end) = span.end() else { return };
+        let mut disk = self.as_disk(span.shard, span.epoch);
+        let Some(steps) = self.mended.seal(&disk, span.base, end) else { return };
+        let operation = disk.begin(steps);
+        disk.finish(operation);
+        for (number, bytes) in &mut self.aside {
+            let name = Name::Segment { shard: span.shard, epoch: span.epoch, number: *number };
+            if let Some(sealed) = disk.read(name) {
+                bytes.clone_from(sealed);
+            }
+        }
     }
 }
 

@@ -264,6 +264,19 @@ impl Machine {
             Message::Fetch { shard, epoch, number, at, len } => {
                 self.give(fabric, from, (shard, epoch), number, (at, len));
             }
+            Message::Gather { shard, epoch, from: first, to } => {
+                let node = running.me.node;
+                let frames = self.read_frames(fabric, shard, epoch, first, to);
+                fabric.send(self.at, from, Message::Gathered { shard, epoch, node, from: first, frames });
+            }
+            Message::Gathered { shard, epoch, node, from, frames } => {
+                self.copy_step(
+                    fabric,
+                    shard,
+                    epoch,
+                    tidelog_replica::copier::Event::Gathered { node, from, frames },
+                );
+            }
             Message::Listed { shard, epoch, node, files } => self.listed(fabric, shard, epoch, node, files),
             Message::Piece { shard, epoch, number, at, bytes } => {
                 self.piece(fabric, (shard, epoch), number, at, bytes);
