@@ -44,6 +44,9 @@ pub enum EntryKind {
     Truncate = 11,
     /// Entries of the metadata's Raft group up to index `base_offset` are covered by a snapshot.
     Purge = 12,
+    /// What a shard's partitions and producers are where a span starts; in the first frame behind its first opening
+    /// frame: [`crate::shard_state`].
+    ShardState = 13,
 }
 
 impl EntryKind {
@@ -62,6 +65,7 @@ impl EntryKind {
             10 => EntryKind::Vote,
             11 => EntryKind::Truncate,
             12 => EntryKind::Purge,
+            13 => EntryKind::ShardState,
             _ => return None,
         })
     }
@@ -138,7 +142,7 @@ mod tests {
     #[test]
     fn every_kind_is_found_by_its_number_and_no_number_is_used_twice() {
         let kinds: Vec<_> = (0..=u8::MAX).filter_map(EntryKind::from_number).collect();
-        assert_eq!(kinds.len(), 12);
+        assert_eq!(kinds.len(), 13);
         for kind in kinds {
             assert_eq!(EntryKind::from_number(kind as u8), Some(kind));
             assert!((1..FIRST_SKIPPABLE).contains(&(kind as u8)));

@@ -12,6 +12,7 @@ use crate::entry::{EntryKind, Row};
 use crate::footer::{Footer, PartitionIndex};
 use crate::frame::Frame;
 use crate::producers::{Numbered, Producers};
+use crate::shard_state;
 
 #[derive(Debug, Clone)]
 struct Tracked {
@@ -50,13 +51,18 @@ pub struct SealedAs {
 impl SegmentIndex {
     /// The index of an empty segment behind the one with this footer.
     pub fn behind(footer: &Footer) -> SegmentIndex {
-        let producers = Producers::restore(&footer.producers);
-        let mut index = SegmentIndex { producers, ..SegmentIndex::default() };
+        let mut index = SegmentIndex::default();
+        index.begin_with(footer);
+        index
+    }
+
+    fn begin_with(&mut self, footer: &Footer) {
+        self.learn_producers(footer);
+        self.partitions.clear();
         for row in &footer.partitions {
             let row = PartitionIndex::empty(row.partition, row.log_start, row.next_offset);
-            index.partitions.insert(row.partition, Tracked { row, since: 0 });
+            self.partitions.insert(row.partition, Tracked { row, since: 0 });
         }
-        index
     }
 
     /// The row of a live partition.
@@ -119,6 +125,13 @@ impl SegmentIndex {
                     self.note_batch(frame.header.block_index, &entry.row, times);
                     if let Some(numbered) = batch.as_ref().and_then(Numbered::of) {
                         self.note_numbered(&numbered, &entry.row, frame.header.lsn);
+                    }
+                }
+                // What stands here is what every index behind the same frames says, and all that one knows which begins
+                // with this span. Damage there is none: the frame is verified.
+                Some(EntryKind::ShardState) => {
+                    if let Ok(footer) = shard_state::decode(&entry.row, entry.body) {
+                        self.begin_with(&footer);
                     }
                 }
                 Some(kind) => {

@@ -30,6 +30,7 @@ pub mod producers;
 pub mod promise;
 pub mod record_format;
 pub mod scan;
+pub mod shard_state;
 pub mod span_start;
 pub mod superblock;
 pub mod time_text;

@@ -20,7 +20,7 @@ use crate::frame::{Frame, FrameHeader};
 use crate::opening::Opening;
 use crate::scan::{Expect, Found, scan};
 use crate::trailer::{Digest, Trailer};
-use crate::verdict::{At, Evidence, Verdict, verdict};
+use crate::verdict::{At, Evidence, Grade, Verdict, verdict};
 
 /// One step forward.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub struct Outcome {
 }
 
 /// A walk over one file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Walk {
     expect: Expect,
     base_lsn: Option<u64>,
@@ -115,6 +115,11 @@ impl Walk {
     /// Digest of the frames so far.
     pub fn digest(&self) -> [u8; 16] {
         self.digest.value()
+    }
+
+    /// The digest itself, to go on with behind the end.
+    pub fn digested(&self) -> Digest {
+        self.digest.clone()
     }
 
     /// Largest append time so far, ms.
@@ -248,6 +253,18 @@ impl Walk {
             Ordering::Greater => Evidence::WasDurable,
             Ordering::Equal => Evidence::EndsHere,
             Ordering::Less => Evidence::Nothing,
+        }
+    }
+
+    /// Ends the walk where it is, because somebody has decided that nothing behind counts.
+    pub fn end_here(self) -> Outcome {
+        Outcome {
+            at: At::FileEnd,
+            cause: Cause::Unwritten,
+            evidence: Evidence::EndsHere,
+            verdict: Verdict::End(Grade::Proved),
+            position: self.position(),
+            expect: self.expect,
         }
     }
 

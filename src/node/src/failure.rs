@@ -68,7 +68,7 @@ impl From<AppendError> for Failure {
             AppendError::ReadOnly(_) | AppendError::Poisoned { .. } | AppendError::OutcomeUnknown { .. } => {
                 ErrorCode::StorageFailed
             }
-            AppendError::Closed => ErrorCode::ShuttingDown,
+            AppendError::Following | AppendError::Closed => ErrorCode::ShuttingDown,
             AppendError::Sequence(_) => ErrorCode::OutOfSequence,
             AppendError::Invalid(_) => ErrorCode::Internal,
         };

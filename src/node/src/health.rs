@@ -14,7 +14,7 @@ use tidelog_replica::span::Span;
 /// Why the node is not well: a shard that has stopped, or cannot be written because stored records are damaged.
 pub(crate) fn sick(node: &Node) -> Option<String> {
     node.shards().into_iter().find_map(|(id, shard)| match shard.wal.status() {
-        Status::Running | Status::Full => None,
+        Status::Running | Status::Following | Status::Full => None,
         Status::ReadOnly(hole) => Some(format!("shard {id} is read-only: {hole}")),
         Status::Poisoned(cause) => Some(format!("shard {id} stopped after a failed write: {cause}")),
         // The end of an orderly stop.
@@ -147,6 +147,7 @@ fn shard_status(id: u64, shard: &crate::node::Shard) -> ShardStatus {
     let (stats, recovered) = (shard.wal.stats(), &shard.recovered);
     let (status, cause) = match shard.wal.status() {
         Status::Running => ("running", None),
+        Status::Following => ("following", None),
         Status::Full => ("full", None),
         Status::ReadOnly(hole) => ("read-only", Some(hole.to_string())),
         Status::Poisoned(cause) => ("poisoned", Some(cause.to_string())),

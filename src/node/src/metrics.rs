@@ -109,13 +109,14 @@ impl Collector for NodeCollector {
         for (name, help, read) in shard_gauges() {
             family(&mut encoder, name, help, MetricType::Gauge, &wals, |wal| read(&wal.stats()))?;
         }
-        let help = "What the shard can do: 0 everything, 1 no room for another segment, 2 reads only, 3 a write failed, 4 closed";
+        let help = "What the shard can do: 0 everything, 1 no room for another segment, 2 reads only, 3 a write failed, 4 closed, 5 another node leads it";
         family(&mut encoder, "shard_status", help, MetricType::Gauge, &wals, |wal| match wal.status() {
             Status::Running => 0,
             Status::Full => 1,
             Status::ReadOnly(_) => 2,
             Status::Poisoned(_) => 3,
             Status::Closed => 4,
+            Status::Following => 5,
         })?;
         let help = "Epoch of the span that is written; nothing of a lower one is taken any more";
         family(&mut encoder, "span_epoch", help, MetricType::Gauge, &wals, |wal| wal.epoch().into())?;

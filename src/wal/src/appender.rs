@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use tidelog_format::Salt;
-use tidelog_format::block::BLOCK;
+use tidelog_format::block::{BLOCK, round_up};
 use tidelog_format::entry::{EntryKind, Row};
 use tidelog_format::frame::FrameBuilder;
 use tidelog_format::opening::Opening;
@@ -22,13 +22,12 @@ use tidelog_io::{Buf, Disk, DiskFile, Fault, IoError};
 use crate::commits::Commits;
 use crate::error::AppendError;
 use crate::gather::{BESIDE, Filling, Offsets, Pending, Placed};
-use crate::keeper::{Keeper, ToSeal};
+use crate::keeper::Keeper;
 use crate::queue::{Item, Work};
-use crate::segments::Segment;
 use crate::shared::{Shared, Status};
 use crate::stats::Stats;
 use crate::wal::Durable;
-use crate::writing::{Continuation, Framed, Write, Writing};
+use crate::writing::{Continuation, Framed, Write, Writing, end_segment};
 
 /// So many are kept: one frame fills while another is written and a third is published.
 const EMPTIED: usize = 3;
@@ -51,7 +50,7 @@ pub(crate) struct Appender<D: Disk> {
     /// Salt of the span's first segment, then what each segment announced for the next one.
     next_salt: Option<Salt>,
     /// What the span's first frame begins with, until it is framed.
-    start: Option<(Row, Bytes)>,
+    start: Vec<(Row, Bytes)>,
     commits: Box<dyn Commits>,
     /// Frames on this disk that are not published yet, in their order.
     written: VecDeque<Written>,
@@ -70,7 +69,7 @@ pub(crate) struct Beginning {
     pub(crate) cluster: [u8; 16],
     pub(crate) epoch: u32,
     pub(crate) salt: Option<Salt>,
-    pub(crate) start: Option<(Row, Bytes)>,
+    pub(crate) start: Vec<(Row, Bytes)>,
     pub(crate) commits: Box<dyn Commits>,
 }
 
@@ -87,7 +86,10 @@ impl<D: Disk> Appender<D> {
         let offsets = Offsets::new(&shared.state().index, from.next_lsn);
         let Beginning { cluster, epoch, salt, start, commits } = beginning;
         Appender {
-            filling: first_filling(disk.buffer(capacity), start.as_ref()),
+            filling: first_filling(
+                disk.buffer(capacity + start.iter().map(|(_, body)| round_up(body.len())).sum::<usize>()),
+                &start,
+            ),
             free: vec![disk.buffer(capacity), disk.buffer(capacity)],
             emptied: Vec::new(),
             mark: Some(disk.buffer(BLOCK)),
@@ -258,7 +260,7 @@ impl<D: Disk> Appender<D> {
             self.refuse_frame(&AppendError::Full);
             return Ok(false);
         }
-        let (id, file) = match self.keeper.next_file().await {
+        let (id, file) = match self.keeper.next_file(None).await {
             Ok(next) => next,
             Err(error) if error.kind() == Fault::Full => {
                 self.shared.set_full(true);
@@ -295,21 +297,7 @@ impl<D: Disk> Appender<D> {
             return;
         };
         self.next_salt = Some(writing.next_salt);
-        self.from.predecessor = Some(writing.predecessor(&self.from));
-        let mut state = self.shared.state_mut();
-        state.active = None;
-        let footer = Arc::new(state.index.seal(&writing.sealed_as(&self.from)));
-        let segment = Segment {
-            id: writing.id,
-            len: writing.position,
-            footer: Some(Arc::clone(&footer)),
-            sealed: false,
-        };
-        state.segments.insert(segment);
-        self.shared.stats.segments.store(state.segments.len() as u64 + 1, Ordering::Relaxed);
-        drop(state);
-        let digest = writing.digest.value();
-        self.keeper.seal_later(ToSeal { id: writing.id, file: writing.file, footer, digest });
+        end_segment(&self.shared, &self.keeper, writing, &mut self.from);
     }
 
     /// Closes the frame and leaves an empty one to fill.
@@ -319,7 +307,7 @@ impl<D: Disk> Appender<D> {
         let capacity = self.shared.options.gather_bytes + BESIDE;
         let buf = self.free.pop().unwrap_or_else(|| Buf::heap(capacity));
         let next = (buf, self.emptied.pop().unwrap_or_default());
-        self.start = None;
+        self.start = Vec::new();
         let committed = self.commits.committed();
         let (write, framed) =
             writing.close_frame(&mut self.filling, next, &mut self.from, append_time, committed);
@@ -435,10 +423,13 @@ impl<D: Disk> Appender<D> {
         result
     }
 
-    /// Clean stop: mark, then seal all that is open.
+    /// Clean stop: mark, then seal all that is open, if that is this disk's to decide.
     async fn finish(&mut self) -> Result<(), IoError> {
-        self.rewrite_end(true).await?;
-        self.end_segment();
+        let ends = self.commits.ends_here();
+        self.rewrite_end(ends).await?;
+        if ends {
+            self.end_segment();
+        }
         self.writing = None;
         self.keeper.stop().await;
         Ok(())
@@ -452,7 +443,7 @@ impl<D: Disk> Appender<D> {
             let _ = pending.reply.send(Err(error.clone()));
         }
         self.filling.builder = FrameBuilder::default();
-        if let Some((row, body)) = &self.start {
+        for (row, body) in &self.start {
             self.filling.lay(*row, body);
         }
         self.offsets.refuse_echoes(None, error, &self.shared.queue);
@@ -504,9 +495,9 @@ impl<D: Disk> Appender<D> {
 }
 
 /// The span's first frame, which begins with what is said about the span.
-fn first_filling(buf: Buf, start: Option<&(Row, Bytes)>) -> Filling {
+fn first_filling(buf: Buf, start: &[(Row, Bytes)]) -> Filling {
     let mut filling = Filling::new(buf);
-    if let Some((row, body)) = start {
+    for (row, body) in start {
         filling.lay(*row, body);
     }
     filling

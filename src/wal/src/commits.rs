@@ -24,6 +24,10 @@ pub trait Commits: std::fmt::Debug {
 
     /// LSNs below are committed.
     fn committed(&mut self) -> u64;
+
+    /// Whether the span ends where this disk ends when the process stops. Where others hold it too, its end is decided
+    /// with them, and the segment that is being written stays open.
+    fn ends_here(&self) -> bool;
 }
 
 /// Where this disk alone decides: what is durable on it is committed. For shards whose quorum is somebody else's
@@ -59,5 +63,9 @@ impl Commits for OwnDisk {
 
     fn committed(&mut self) -> u64 {
         self.written
+    }
+
+    fn ends_here(&self) -> bool {
+        true
     }
 }

@@ -78,6 +78,16 @@ async fn put_away<D: Disk>(
     disk.sync_dir(&spare_dir).await
 }
 
+/// A free name for what is cut at a place. A follower may cut at the same place of a span more than once.
+async fn free_name<D: Disk>(disk: &D, dir: &Path, place: &str) -> Result<PathBuf, IoError> {
+    let cut_here = |name: &str| name.starts_with(place) && !name[place.len()..].starts_with(char::is_numeric);
+    let again = disk.list(dir).await?.iter().filter(|entry| cut_here(&entry.name)).count();
+    Ok(dir.join(match again {
+        0 => format!("{place}.bytes"),
+        again => format!("{place}-{again}.bytes"),
+    }))
+}
+
 /// Copies what is cut off to lost+found before it is cut.
 async fn keep_cut<D: Disk>(disk: &D, spec: &ShardSpec, one: &ToEnd<D::File>) -> Result<Cut, IoError> {
     let ToEnd { file, path, handle, outcome, .. } = one;
@@ -86,7 +96,8 @@ async fn keep_cut<D: Disk>(disk: &D, spec: &ShardSpec, one: &ToEnd<D::File>) -> 
     let dir = &spec.lost_and_found;
     disk.create_dir_all(dir).await?;
     let (epoch, shard) = (spec.epoch, spec.shard);
-    let kept_in = dir.join(format!("{shard}-{epoch}-{}-{}.bytes", file.id.number, outcome.position));
+    let place = format!("{shard}-{epoch}-{}-{}", file.id.number, outcome.position);
+    let kept_in = free_name(disk, dir, &place).await?;
     let copy = disk.create(&kept_in, Access::Bulk).await?;
     let (mut at, mut buf) = (outcome.position, Buf::heap(WINDOW));
     while at < end {

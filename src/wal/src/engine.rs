@@ -7,6 +7,8 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use tidelog_format::Salt;
+use tidelog_format::entry::Row;
+use tidelog_format::shard_state;
 use tidelog_format::span_start::SpanStart;
 use tidelog_io::Disk;
 use tidelog_io::clock::Clock;
@@ -16,15 +18,17 @@ use crate::appender::{Appender, Beginning};
 use crate::commits::{Commits, OwnDisk};
 use crate::ending::end_all;
 use crate::error::OpenError;
+use crate::following::{Following, FrameWriter};
 use crate::frames;
 use crate::keeper::Keeper;
 use crate::options::Options;
-use crate::recovery::{self, Ended, Recovered, SpanBase};
-use crate::segments::SegmentId;
+use crate::recovery::{self, Ended, Found, Purpose, Recovered, Resumed, SpanBase, SpanEnd};
+use crate::segments::{Active, SegmentId};
 use crate::shared::{Ends, Shared, State, Status};
 use crate::spares::Spares;
 use crate::tail::Tail;
 use crate::wal::Wal;
+use crate::writing::Writing;
 
 /// Which shard, and where.
 #[derive(Debug, Clone)]
@@ -45,8 +49,13 @@ pub struct ShardSpec {
 pub struct Engine<D: Disk> {
     disk: D,
     keeper: Rc<Keeper<D>>,
-    appender: Appender<D>,
+    writer: Writer<D>,
     ends: Ends,
+}
+
+enum Writer<D: Disk> {
+    Leading(Box<Appender<D>>),
+    Following(Box<Following<D>>),
 }
 
 /// The span to be opened behind what was found.
@@ -56,6 +65,9 @@ pub struct OpenSpan {
     pub salt: Option<Salt>,
     /// What its first frame says about it.
     pub start: Option<SpanStart>,
+    /// Whether the first frame also says what the shard's partitions and producers are: for holders that have nothing of
+    /// what came before.
+    pub state: bool,
     /// Who says what of it is committed.
     pub commits: Box<dyn Commits + Send>,
 }
@@ -81,7 +93,7 @@ pub async fn find_shard<D: Disk>(
 ) -> Result<FoundShard<D>, OpenError> {
     options.validate()?;
     disk.create_dir_all(&spec.dir).await?;
-    let found = recovery::recover(&disk, &spec, base, &options).await?;
+    let found = recovery::recover(&disk, &spec, base, Purpose::Judge, &options).await?;
     Ok(FoundShard { disk, spec, options, found })
 }
 
@@ -107,27 +119,17 @@ impl<D: Disk> FoundShard<D> {
         let FoundShard { disk, spec, options, mut found } = self;
         let to_end = std::mem::take(&mut found.to_end);
         end_all(&disk, &spec, to_end, &mut found.segments, &mut found.report).await?;
-        let spares = Spares::open(disk.clone(), &spec.dir, options.segment_bytes).await?;
-        let status = found.hole.clone().map_or(Status::Running, Status::ReadOnly);
-        let writable = matches!(status, Status::Running);
-        let state = State {
-            index: found.index,
-            tail: Tail::default(),
-            waiters: std::collections::HashMap::new(),
-            segments: found.segments,
-            active: None,
-            status,
-        };
-        let (shared, ends) = Shared::new((spec.shard, spec.epoch), spec.dir, options, clock, state);
-        shared.stats.next_lsn.store(found.from.next_lsn, Ordering::Relaxed);
-        shared.stats.committed_lsn.store(found.from.next_lsn, Ordering::Relaxed);
-        shared.stats.producers.store(shared.state().index.producers().len() as u64, Ordering::Relaxed);
-        let next_id = SegmentId { number: found.next_number, epoch: spec.epoch };
-        let keeper = Rc::new(Keeper::new(Arc::clone(&shared), spares, next_id));
-        if writable {
+        let prepared = prepare(&disk, &spec, options, clock, &mut found).await?;
+        let Prepared { shared, ends, keeper } = prepared;
+        if matches!(shared.state().status, Status::Running) {
             keeper.prepare_first(found.next_number == 1).await?;
         }
-        let start = span.start.map(|start| start.encode()).map(|(row, body)| (row, Bytes::from(body)));
+        let mut start: Vec<(Row, Bytes)> = Vec::new();
+        start.extend(span.start.map(|start| start.encode()).map(|(row, body)| (row, Bytes::from(body))));
+        if span.state {
+            let (row, body) = shard_state::encode(&shared.state().index, found.from.next_lsn)?;
+            start.push((row, Bytes::from(body)));
+        }
         let beginning = Beginning {
             cluster: spec.cluster,
             epoch: spec.epoch,
@@ -136,8 +138,123 @@ impl<D: Disk> FoundShard<D> {
             commits: span.commits,
         };
         let appender = Appender::new(disk.clone(), Rc::clone(&keeper), beginning, entropy, found.from);
-        Ok((Wal::new(shared), Engine { disk, keeper, appender, ends }, found.report))
+        let engine = Engine { disk, keeper, writer: Writer::Leading(Box::new(appender)), ends };
+        Ok((Wal::new(shared), engine, found.report))
     }
+}
+
+/// What every kind of writer needs.
+struct Prepared<D: Disk> {
+    shared: Arc<Shared>,
+    ends: Ends,
+    keeper: Rc<Keeper<D>>,
+}
+
+async fn prepare<D: Disk>(
+    disk: &D,
+    spec: &ShardSpec,
+    options: Options,
+    clock: Clock,
+    found: &mut Found<D::File>,
+) -> Result<Prepared<D>, OpenError> {
+    let spares = Spares::open(disk.clone(), &spec.dir, options.segment_bytes).await?;
+    let state = State {
+        index: std::mem::take(&mut found.index),
+        tail: Tail::default(),
+        waiters: std::collections::HashMap::new(),
+        segments: std::mem::take(&mut found.segments),
+        active: None,
+        status: found.hole.clone().map_or(Status::Running, Status::ReadOnly),
+    };
+    let (shared, ends) = Shared::new((spec.shard, spec.epoch), spec.dir.clone(), options, clock, state);
+    shared.stats.next_lsn.store(found.from.next_lsn, Ordering::Relaxed);
+    shared.stats.committed_lsn.store(found.from.next_lsn, Ordering::Relaxed);
+    shared.stats.producers.store(shared.state().index.producers().len() as u64, Ordering::Relaxed);
+    let next_id = SegmentId { number: found.next_number, epoch: spec.epoch };
+    let keeper = Rc::new(Keeper::new(Arc::clone(&shared), spares, next_id));
+    Ok(Prepared { shared, ends, keeper })
+}
+
+/// A follower's part in a span, running.
+pub struct Followed<D: Disk> {
+    /// For readers. Nothing can be appended through it.
+    pub wal: Wal,
+    /// For the leader's frames.
+    pub writer: FrameWriter,
+    /// The worker.
+    pub engine: Engine<D>,
+    /// How far the frames go on this disk.
+    pub ended: Ended,
+    /// What was found.
+    pub recovered: Recovered,
+}
+
+/// Goes on with a span of the shard, its last one here, as one of its followers: `spec.epoch` is that of the span, `base`
+/// says where it begins. The segment that is open stays open; frames that are not known to be committed are not shown.
+///
+/// # Errors
+/// As [`find_shard`]. A damaged shard opens read-only.
+pub async fn follow_shard<D: Disk>(
+    disk: D,
+    spec: ShardSpec,
+    base: SpanBase,
+    options: Options,
+    clock: Clock,
+) -> Result<Followed<D>, OpenError> {
+    options.validate()?;
+    disk.create_dir_all(&spec.dir).await?;
+    let mut found = recovery::recover(&disk, &spec, Some(base), Purpose::Follow, &options).await?;
+    let ended = found.ended();
+    let to_end = std::mem::take(&mut found.to_end);
+    end_all(&disk, &spec, to_end, &mut found.segments, &mut found.report).await?;
+    let Prepared { shared, ends, keeper } = prepare(&disk, &spec, options, clock, &mut found).await?;
+    if matches!(shared.state().status, Status::Running) {
+        shared.state_mut().status = Status::Following;
+    }
+    let writing = found.resumed.map(|resumed| {
+        let Resumed { id, handle, walk, next_salt, shown } = resumed;
+        let writing = Writing::resumed(id, Rc::new(handle), &walk, next_salt, &found.from);
+        if shown > 0 {
+            shared.state_mut().active = Some(Active { id, salt: writing.salt, end: shown });
+        }
+        writing
+    });
+    let committed = found.uncommitted.front().map_or(ended.lsn, |first| first.header.lsn);
+    shared.stats.committed_lsn.store(committed, Ordering::Relaxed);
+    let (following, writer) = Following::new(
+        disk.clone(),
+        Rc::clone(&keeper),
+        found.from,
+        writing,
+        found.uncommitted,
+        committed.max(ended.committed),
+    );
+    let engine = Engine { disk, keeper, writer: Writer::Following(Box::new(following)), ends };
+    Ok(Followed { wal: Wal::new(shared), writer, engine, ended, recovered: found.report })
+}
+
+/// Ends the shard's last span here where the metadata says: what stands behind is dropped, the last segment gets its
+/// footer. The shard must not be running.
+///
+/// # Errors
+/// As [`find_shard`], and [`OpenError::Elsewhere`] when this disk does not hold all frames below the end: then nothing was
+/// changed.
+pub async fn end_shard<D: Disk>(
+    disk: D,
+    spec: ShardSpec,
+    base: SpanBase,
+    end: SpanEnd,
+    options: Options,
+) -> Result<Recovered, OpenError> {
+    options.validate()?;
+    let found = recovery::recover(&disk, &spec, Some(base), Purpose::End(end), &options).await?;
+    let Found { to_end, mut segments, mut report, from, hole, .. } = found;
+    if hole.is_some() || (from.next_lsn, from.chain) != (end.lsn, end.chain) {
+        let found = SpanEnd { lsn: from.next_lsn, chain: from.chain };
+        return Err(OpenError::Elsewhere { shard: spec.shard, found, end });
+    }
+    end_all(&disk, &spec, to_end, &mut segments, &mut report).await?;
+    Ok(report)
 }
 
 /// Recovers a shard and opens its next span, where this disk alone says what is committed: the metadata's shard, whose
@@ -154,18 +271,21 @@ pub async fn open_shard<D: Disk>(
 ) -> Result<(Wal, Engine<D>, Recovered), OpenError> {
     let found = find_shard(disk, spec, None, options).await?;
     let commits = Box::new(OwnDisk::from(found.ended().lsn));
-    found.open(OpenSpan { salt: None, start: None, commits }, clock, entropy).await
+    found.open(OpenSpan { salt: None, start: None, state: false, commits }, clock, entropy).await
 }
 
 impl<D: Disk> Engine<D> {
     /// Works until [`Wal::close`]: appends, seals, prepares segments and serves reads. Must run inside the
     /// runtime of its disk, where `tokio::task::spawn_local` works.
     pub async fn run(self) {
-        let Engine { disk, keeper, appender, ends } = self;
+        let Engine { disk, keeper, writer, ends } = self;
         let shared = Arc::clone(&keeper.shared);
         let keeping = tokio::task::spawn_local(Rc::clone(&keeper).run(ends.keeper));
         let reading = tokio::task::spawn_local(frames::serve(disk, keeper, ends.reads));
-        appender.run().await;
+        match writer {
+            Writer::Leading(appender) => appender.run().await,
+            Writer::Following(following) => following.run().await,
+        }
         keeping.abort();
         reading.abort();
         shared.closed.send_replace(true);

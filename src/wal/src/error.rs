@@ -4,8 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidelog_format::producers::SequenceError;
+use tidelog_format::shard_state::StateError;
 use tidelog_format::{Damage, Unsupported};
 use tidelog_io::IoError;
+
+use crate::recovery::SpanEnd;
 
 /// A setting outside its range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +74,11 @@ pub enum AppendError {
         /// The failure.
         cause: Arc<IoError>,
     },
+    /// Another node leads the shard's span. Nothing was written.
+    #[error(
+        "another node leads the shard: nothing was written; ask the metadata which one, and send the batch there"
+    )]
+    Following,
     /// The shard is closing or closed. Nothing was written.
     #[error("the shard is closing; nothing was written")]
     Closed,
@@ -170,6 +178,24 @@ pub enum OpenError {
     /// A footer is needed and neither it nor the frames it indexes can be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The shard's state does not fit into the first frame of a span.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The metadata ends a span where this disk does not hold it.
+    #[error(
+        "shard {shard}: its span ends at LSN {} by the metadata, and the intact frames here at {}: nothing was changed; its \
+         files have to be copied from another holder",
+        end.lsn,
+        found.lsn
+    )]
+    Elsewhere {
+        /// The shard.
+        shard: u64,
+        /// Where intact frames end here.
+        found: SpanEnd,
+        /// Where the span ends.
+        end: SpanEnd,
+    },
 }
 
 /// Why a data directory can't be opened.

@@ -34,8 +34,8 @@ pub(crate) fn check(opening: &Opening, id: SegmentId, spec: &ShardSpec) -> Resul
 }
 
 /// Refuses names that no shard gives its files: numbers begin with 1, each is used once, and epochs grow with them.
-/// `ids` are sorted.
-pub(crate) fn check_names(ids: &[SegmentId], spec: &ShardSpec) -> Result<(), OpenError> {
+/// `ids` are sorted; epochs above `newest` there are none yet.
+pub(crate) fn check_names(ids: &[SegmentId], spec: &ShardSpec, newest: u32) -> Result<(), OpenError> {
     let foreign = |id: &SegmentId, what| Err(OpenError::Foreign { file: id.path(&spec.dir), what });
     if let Some(first) = ids.first().filter(|id| id.number == 0) {
         return foreign(first, "place (segments are counted from 1)");
@@ -48,7 +48,7 @@ pub(crate) fn check_names(ids: &[SegmentId], spec: &ShardSpec) -> Result<(), Ope
             return foreign(other, "place (its epoch is older than that of the file before)");
         }
     }
-    match ids.iter().find(|id| id.epoch >= spec.epoch) {
+    match ids.iter().find(|id| id.epoch > newest) {
         Some(newer) => foreign(newer, "place (its epoch is newer than the node's)"),
         None => Ok(()),
     }

@@ -76,13 +76,16 @@ impl<D: Disk> Keeper<D> {
         self.wanted.notify_one();
     }
 
-    /// The next segment's file: prepared, or (counted as a wait) made now.
-    pub(crate) async fn next_file(&self) -> Result<(SegmentId, Rc<D::File>), IoError> {
+    /// The next segment's file: prepared, or (counted as a wait) made now; then with this number, if there is one.
+    pub(crate) async fn next_file(&self, number: Option<u64>) -> Result<(SegmentId, Rc<D::File>), IoError> {
         let _turn = self.turn.lock().await;
         let prepared = self.prepared.borrow_mut().take();
         let next = match prepared {
             Some(next) => next,
             None => {
+                if let Some(number) = number {
+                    self.next_id.set(SegmentId { number, ..self.next_id.get() });
+                }
                 Stats::add(&self.shared.stats.rolls_waited, 1);
                 self.make_next().await?
             }

@@ -35,6 +35,7 @@ mod echoes;
 mod ending;
 mod engine;
 mod error;
+mod following;
 mod frames;
 mod gather;
 mod identity;
@@ -58,12 +59,15 @@ mod writing;
 
 pub use commits::{Commits, OwnDisk};
 pub use control::Control;
-pub use engine::{Engine, FoundShard, OpenSpan, ShardSpec, find_shard, open_shard};
+pub use engine::{
+    Engine, Followed, FoundShard, OpenSpan, ShardSpec, end_shard, find_shard, follow_shard, open_shard,
+};
 pub use error::{AppendError, Hole, OpenError, OptionsError, ReadError, StoreError};
+pub use following::{FrameWriter, ReadyFrame};
 pub use options::Options;
 pub use promises::{PromiseFile, PromisesFound};
 pub use reader::Fetched;
-pub use recovery::{Cut, Ended, FIRST_LSN, Recovered, SegmentVerdict, SpanBase};
+pub use recovery::{Cut, Ended, FIRST_LSN, Recovered, SegmentVerdict, SpanBase, SpanEnd};
 pub use retention::{Retained, Retention};
 pub use shared::{PartitionState, Status};
 pub use stats::{COMMIT_BUCKETS, Stats};

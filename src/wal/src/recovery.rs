@@ -3,15 +3,18 @@
 //!
 //! Only the segments behind the newest sealed one are read. Sealing goes in order, so all before it are sealed.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use tidelog_format::Salt;
 use tidelog_format::block::{BLOCK, BLOCK_U64};
 use tidelog_format::footer::Footer;
+use tidelog_format::frame::Frame;
 use tidelog_format::index::{SealedAs, SegmentIndex};
 use tidelog_format::name;
 use tidelog_format::opening::{Opening, Predecessor};
@@ -24,6 +27,7 @@ use tidelog_io::{Access, Buf, Disk, DiskFile, IoError};
 use crate::ending::ToEnd;
 use crate::engine::ShardSpec;
 use crate::error::{Hole, OpenError};
+use crate::following::{ReadyFrame, pop_committed};
 use crate::identity;
 use crate::options::Options;
 use crate::segments::{Segment, SegmentId, Segments};
@@ -89,6 +93,36 @@ pub struct SpanBase {
     pub salt: Salt,
 }
 
+/// Where a span ends, by the metadata: what stands behind counts for nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpanEnd {
+    /// LSN behind its last frame.
+    pub lsn: u64,
+    /// Chain value there.
+    pub chain: u64,
+}
+
+/// What a shard is looked at for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To find out where it ends; then all is sealed there.
+    Judge,
+    /// To go on with its last span as a follower: the last segment stays open.
+    Follow,
+    /// To end its last span where the metadata says.
+    End(SpanEnd),
+}
+
+/// The last segment of a span that is gone on with.
+pub(crate) struct Resumed<F> {
+    pub(crate) id: SegmentId,
+    pub(crate) handle: F,
+    pub(crate) walk: Walk,
+    pub(crate) next_salt: Salt,
+    /// Where the frames end that are in the index.
+    pub(crate) shown: u64,
+}
+
 /// LSN of a shard's first frame.
 pub const FIRST_LSN: u64 = 1;
 
@@ -115,12 +149,19 @@ pub(crate) struct Found<F> {
     pub(crate) report: Recovered,
     /// What has become of the files that were open, in their order.
     pub(crate) to_end: Vec<ToEnd<F>>,
+    /// The segment that stays open.
+    pub(crate) resumed: Option<Resumed<F>>,
+    /// Frames in it that are not known to be committed, and so not in the index.
+    pub(crate) uncommitted: VecDeque<ReadyFrame>,
 }
 
 struct Recovery<'a, D: Disk> {
     disk: &'a D,
     spec: &'a ShardSpec,
     base: Option<SpanBase>,
+    purpose: Purpose,
+    /// The segment that is walked stays open.
+    resumes: bool,
     options: &'a Options,
     index: SegmentIndex,
     segments: Segments,
@@ -135,6 +176,8 @@ struct Recovery<'a, D: Disk> {
     committed: u64,
     report: Recovered,
     to_end: Vec<ToEnd<D::File>>,
+    resumed: Option<Resumed<D::File>>,
+    uncommitted: VecDeque<ReadyFrame>,
 }
 
 /// Looks at a shard's folder.
@@ -142,6 +185,7 @@ pub(crate) async fn recover<D: Disk>(
     disk: &D,
     spec: &ShardSpec,
     base: Option<SpanBase>,
+    purpose: Purpose,
     options: &Options,
 ) -> Result<Found<D::File>, OpenError> {
     let begun = Instant::now();
@@ -149,6 +193,8 @@ pub(crate) async fn recover<D: Disk>(
         disk,
         spec,
         base: base.filter(|base| base.lsn > FIRST_LSN),
+        purpose,
+        resumes: false,
         options,
         index: SegmentIndex::default(),
         segments: Segments::default(),
@@ -160,23 +206,32 @@ pub(crate) async fn recover<D: Disk>(
         committed: 0,
         report: Recovered::default(),
         to_end: Vec::new(),
+        resumed: None,
+        uncommitted: VecDeque::new(),
     };
-    let mut files = list(disk, spec).await?;
+    // A span that is still to be opened has no files yet.
+    let newest = if purpose == Purpose::Judge { spec.epoch.saturating_sub(1) } else { spec.epoch };
+    let mut files = list(disk, spec, newest).await?;
     let begun_here = |epoch: u32| files.iter().any(|file| file.id.epoch >= epoch);
     let untouched = recovery.base.filter(|base| !begun_here(base.epoch));
     let open = recovery.take_sealed(&mut files).await?;
     let knows_salt =
         base.filter(|base| recovery.segments.newest().is_none_or(|last| last.id.epoch < base.epoch));
     recovery.announced = knows_salt.map(|base| (base.epoch, base.salt));
+    let last_begun = recovery.last_begun(&open).await?;
     for (at, file) in open.iter().enumerate() {
+        recovery.resumes = Some(at) == last_begun;
         if recovery.hole.is_some() {
             // Behind a hole nothing is served; the files stay as they are.
             break;
         }
         recovery.judge(file, open.get(at + 1)).await?;
     }
-    if let (Some(base), None) = (untouched, &recovery.hole) {
-        recovery.meet(&base);
+    match (untouched, purpose) {
+        // What this disk lacks of the spans before is copied from others.
+        (Some(base), Purpose::Follow | Purpose::End(_)) => recovery.begin_at(&base),
+        (Some(base), Purpose::Judge) if recovery.hole.is_none() => recovery.meet(&base),
+        _ => {}
     }
     recovery.report.took = begun.elapsed();
     Ok(Found {
@@ -188,6 +243,8 @@ pub(crate) async fn recover<D: Disk>(
         committed: recovery.committed,
         report: recovery.report,
         to_end: recovery.to_end,
+        resumed: recovery.resumed,
+        uncommitted: recovery.uncommitted,
     })
 }
 
@@ -210,7 +267,7 @@ pub(crate) struct SegmentFile {
     pub(crate) len: u64,
 }
 
-async fn list<D: Disk>(disk: &D, spec: &ShardSpec) -> Result<Vec<SegmentFile>, OpenError> {
+async fn list<D: Disk>(disk: &D, spec: &ShardSpec, newest: u32) -> Result<Vec<SegmentFile>, OpenError> {
     let mut files = Vec::new();
     for entry in disk.list(&spec.dir).await? {
         match name::parse_segment(&entry.name) {
@@ -225,7 +282,7 @@ async fn list<D: Disk>(disk: &D, spec: &ShardSpec) -> Result<Vec<SegmentFile>, O
     }
     files.sort_by_key(|file| file.id);
     let ids: Vec<_> = files.iter().map(|file| file.id).collect();
-    identity::check_names(&ids, spec)?;
+    identity::check_names(&ids, spec, newest)?;
     Ok(files)
 }
 
@@ -295,13 +352,16 @@ impl<D: Disk> Recovery<'_, D> {
     /// Walks an open segment, judges its end and acts on it.
     async fn judge(&mut self, file: &SegmentFile, successor: Option<&SegmentFile>) -> Result<(), OpenError> {
         let path = file.id.path(&self.spec.dir);
-        if let Some(base) = self.base.filter(|base| file.id.epoch >= base.epoch)
-            && self.segments.newest().is_none_or(|last| last.id.epoch < base.epoch)
-        {
+        if self.is_behind_end(file) {
+            return self.drop_behind_end(file, path).await;
+        }
+        if let Some(base) = self.base.filter(|_| self.begins_span(file)) {
             // Where the files before end otherwise, they were seen so, and the loss accepted, before this one was begun.
             (self.from.next_lsn, self.from.chain) = (base.lsn, base.chain);
         }
         let missing = match self.last_number {
+            // A follower may hold a span and not yet the one before.
+            Some(_) if self.purpose != Purpose::Judge && self.begins_span(file) => false,
             Some(last) => last + 1 != file.id.number,
             // The newest sealed segment is never given back: without one a shard begins with its first segment, or
             // where a span begins that is here without those before.
@@ -320,6 +380,7 @@ impl<D: Disk> Recovery<'_, D> {
             chain: follows.then_some(self.from.chain),
             ..Expect::default()
         });
+        let resumes = self.resumes;
         self.walk(&handle, file.len, &mut walk).await?;
         self.check_identity(walk.opening(), file)?;
         let base_lsn = walk.base_lsn().unwrap_or(self.from.next_lsn);
@@ -331,7 +392,9 @@ impl<D: Disk> Recovery<'_, D> {
             // Behind the last file of the spans before stands what the metadata has decided.
             None => self.base.filter(|base| file.id.epoch < base.epoch).map(|base| base.lsn),
         };
-        let outcome = walk.finish(said);
+        let (resumable, salt) =
+            (resumes.then(|| walk.clone()), walk.opening().map(|opening| opening.next_salt));
+        let outcome = if self.ends_at(&walk) { walk.end_here() } else { walk.finish(said) };
         self.report.verdicts.push(SegmentVerdict {
             file: path.clone(),
             position: outcome.position,
@@ -348,23 +411,116 @@ impl<D: Disk> Recovery<'_, D> {
             return Ok(());
         }
         self.lost = outcome.verdict == Verdict::Corrupt;
+        if let (Some(walk), Some(next_salt), false) = (resumable, salt, self.lost) {
+            self.resume(file, handle, walk, next_salt, &outcome).await?;
+            return Ok(());
+        }
         let footer = opened.then(|| self.follow(file, base_lsn, &outcome));
         self.to_end.push(ToEnd { file: *file, path, handle, outcome, footer, digest });
         Ok(())
     }
 
-    /// Reads the whole file: frames first, then what stands behind them.
+    /// Whether a file is the first one of the span that the metadata tells of.
+    fn begins_span(&self, file: &SegmentFile) -> bool {
+        self.base.is_some_and(|base| {
+            file.id.epoch >= base.epoch
+                && self.segments.newest().is_none_or(|last| last.id.epoch < base.epoch)
+        })
+    }
+
+    /// Whether the walk stands where the span ends by the metadata.
+    fn ends_at(&self, walk: &Walk) -> bool {
+        matches!(self.purpose, Purpose::End(end) if walk.expect().lsn == Some(end.lsn))
+    }
+
+    /// Whether a file begins where the span has ended already.
+    fn is_behind_end(&self, file: &SegmentFile) -> bool {
+        let of_span = self.base.is_none_or(|base| file.id.epoch >= base.epoch);
+        of_span && matches!(self.purpose, Purpose::End(end) if self.from.next_lsn == end.lsn)
+    }
+
+    /// Of the files that are open, the last one that its leader had begun here, where the span is gone on with. One behind
+    /// it may be prepared already, or its first write torn.
+    async fn last_begun(&self, open: &[SegmentFile]) -> Result<Option<usize>, IoError> {
+        if self.purpose != Purpose::Follow {
+            return Ok(None);
+        }
+        for (at, file) in open.iter().enumerate().rev() {
+            if file.id.epoch == self.spec.epoch && self.read_opening(file).await?.is_some() {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Goes on where a span begins of which nothing is here.
+    fn begin_at(&mut self, base: &SpanBase) {
+        (self.from.next_lsn, self.from.chain, self.from.predecessor) = (base.lsn, base.chain, None);
+    }
+
+    /// Nothing in it counts: its leader had begun it and nobody committed a frame of it.
+    async fn drop_behind_end(&mut self, file: &SegmentFile, path: PathBuf) -> Result<(), OpenError> {
+        let handle = self.disk.open(&path, Access::Durable).await?;
+        let outcome = Walk::new(Expect { epoch: Some(file.id.epoch), ..Expect::default() }).end_here();
+        self.to_end.push(ToEnd { file: *file, path, handle, outcome, footer: None, digest: [0; 16] });
+        Ok(())
+    }
+
+    /// Keeps the last segment open. What was found in it may have been written and not synced by a process that died, so
+    /// it is synced before anything is built on it.
+    async fn resume(
+        &mut self,
+        file: &SegmentFile,
+        handle: D::File,
+        walk: Walk,
+        next_salt: Salt,
+        outcome: &Outcome,
+    ) -> Result<(), OpenError> {
+        handle.sync().await?;
+        self.from.next_lsn = outcome.expect.lsn.unwrap_or(self.from.next_lsn);
+        self.from.chain = outcome.expect.chain.unwrap_or(self.from.chain);
+        self.last_number = Some(file.id.number);
+        let waiting: usize = self.uncommitted.iter().map(|frame| frame.bytes.len()).sum();
+        let shown = outcome.position.saturating_sub(waiting as u64);
+        self.resumed = Some(Resumed { id: file.id, handle, walk, next_salt, shown });
+        Ok(())
+    }
+
+    /// Notes a frame; of a segment that stays open only what is committed.
+    fn note(&mut self, frame: &Frame<'_>) {
+        self.committed = self.committed.max(frame.header.committed_lsn);
+        self.report.frames_scanned += 1;
+        if !self.resumes {
+            return self.index.note_frame(frame);
+        }
+        let bytes = Bytes::copy_from_slice(frame.bytes());
+        self.uncommitted.push_back(ReadyFrame {
+            header: frame.header,
+            next_chain: frame.next_chain(),
+            bytes,
+        });
+        let committed = self.committed;
+        while let Some(first) = pop_committed(&mut self.uncommitted, committed) {
+            if let Some(view) = first.view() {
+                self.index.note_frame(&view);
+            }
+        }
+    }
+
+    /// Reads the whole file: frames first, then what stands behind them. Where the span has an end, not further than that.
     async fn walk(&mut self, handle: &D::File, len: u64, walk: &mut Walk) -> Result<(), OpenError> {
         let mut reader = WindowReader::new(len);
         let mut needed = BLOCK;
         loop {
+            if self.ends_at(walk) {
+                self.report.bytes_scanned += reader.bytes_read;
+                return Ok(());
+            }
             let position = walk.position();
             let (bytes, to_end) = reader.window::<D>(handle, position, needed).await?;
             match walk.step(bytes, to_end) {
                 Step::Frame(frame) => {
-                    self.index.note_frame(&frame);
-                    self.committed = self.committed.max(frame.header.committed_lsn);
-                    self.report.frames_scanned += 1;
+                    self.note(&frame);
                     needed = BLOCK;
                 }
                 Step::Need(more) => needed = more,

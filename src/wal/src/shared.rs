@@ -22,6 +22,8 @@ use crate::tail::Tail;
 pub enum Status {
     /// Everything.
     Running,
+    /// Reads; it takes the frames of the node that leads its span.
+    Following,
     /// Reads and control entries; no room for another segment.
     Full,
     /// Reads only: acknowledged data is damaged.
@@ -119,7 +121,7 @@ impl Shared {
     /// Keeps the first cause and stops acknowledging.
     pub(crate) fn poison(&self, cause: Arc<IoError>) {
         let mut state = self.state_mut();
-        if matches!(state.status, Status::Running | Status::Full) {
+        if matches!(state.status, Status::Running | Status::Following | Status::Full) {
             tracing::error!(shard = self.shard, %cause, "shard poisoned: nothing is acknowledged any more");
             state.status = Status::Poisoned(cause);
         }
@@ -164,6 +166,7 @@ impl Status {
     pub(crate) fn refusal(&self, control: bool) -> Option<AppendError> {
         match self {
             Status::Running => None,
+            Status::Following => Some(AppendError::Following),
             Status::Full if control => None,
             Status::Full => Some(AppendError::Full),
             Status::ReadOnly(hole) => Some(AppendError::ReadOnly(Arc::clone(hole))),

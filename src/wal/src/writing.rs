@@ -1,6 +1,8 @@
 //! The segment that is being written: where the next frame goes, and what stands around it.
 
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tidelog_format::Salt;
 use tidelog_format::block::{BLOCK, BLOCK_U64, HEADER_LEN};
@@ -10,10 +12,13 @@ use tidelog_format::frame::{Closed, FrameBuilder, FrameHeader, Stamp};
 use tidelog_format::index::SealedAs;
 use tidelog_format::opening::{Opening, Predecessor};
 use tidelog_format::trailer::Digest;
-use tidelog_io::Buf;
+use tidelog_format::walk::Walk;
+use tidelog_io::{Buf, Disk};
 
 use crate::gather::{Filling, Pending};
-use crate::segments::{Active, SegmentId};
+use crate::keeper::{Keeper, ToSeal};
+use crate::segments::{Active, Segment, SegmentId};
+use crate::shared::Shared;
 
 /// What a frame, and a new segment, takes over from the one before.
 #[derive(Debug, Clone, Copy)]
@@ -119,6 +124,46 @@ impl<F> Writing<F> {
         }
     }
 
+    /// A segment that another node's opening frame begins; the frame is the first that is written.
+    pub(crate) fn begin_copy(
+        id: SegmentId,
+        file: Rc<F>,
+        salt: Salt,
+        opening: &Opening,
+        from: &Continuation,
+    ) -> Writing<F> {
+        Writing { unopened: None, ..Writing::begin(id, file, salt, *opening, from) }
+    }
+
+    /// A segment that a restart goes on with behind its last frame.
+    pub(crate) fn resumed(
+        id: SegmentId,
+        file: Rc<F>,
+        walked: &Walk,
+        next_salt: Salt,
+        from: &Continuation,
+    ) -> Writing<F> {
+        Writing {
+            id,
+            file,
+            salt: walked.expect().salt.unwrap_or_default(),
+            next_salt,
+            base_lsn: walked.base_lsn().unwrap_or(from.next_lsn),
+            position: walked.position(),
+            first_lsn_of_last_write: from.next_lsn.saturating_sub(1),
+            synced: true,
+            digest: walked.digested(),
+            unopened: None,
+        }
+    }
+
+    /// So many bytes of frames, from this LSN on, were handed to the disk.
+    pub(crate) fn wrote(&mut self, first_lsn: u64, frames_len: u64) {
+        self.position += frames_len;
+        self.first_lsn_of_last_write = first_lsn;
+        self.synced = false;
+    }
+
     /// Whether anything was written to it.
     pub(crate) fn is_opened(&self) -> bool {
         self.unopened.is_none()
@@ -156,9 +201,7 @@ impl<F> Writing<F> {
         from.follow(&closed);
         from.last_append_time = append_time;
         let frames_len = at + closed.len;
-        self.position += frames_len as u64;
-        self.first_lsn_of_last_write = first_lsn;
-        self.synced = false;
+        self.wrote(first_lsn, frames_len as u64);
         self.put_end_block(&mut filled.buf[frames_len..], from, false, false);
         let (buf, pending) = filled.turn(next.0, next.1);
         let framed = Framed {
@@ -232,6 +275,26 @@ impl Continuation {
         self.next_lsn += 1;
         self.chain = closed.next_chain;
     }
+}
+
+/// Takes a segment out of use: its index becomes the footer that the keeper writes.
+pub(crate) fn end_segment<D: Disk>(
+    shared: &Shared,
+    keeper: &Keeper<D>,
+    writing: Writing<D::File>,
+    from: &mut Continuation,
+) {
+    from.predecessor = Some(writing.predecessor(from));
+    let mut state = shared.state_mut();
+    state.active = None;
+    let footer = Arc::new(state.index.seal(&writing.sealed_as(from)));
+    let segment =
+        Segment { id: writing.id, len: writing.position, footer: Some(Arc::clone(&footer)), sealed: false };
+    state.segments.insert(segment);
+    shared.stats.segments.store(state.segments.len() as u64 + 1, Ordering::Relaxed);
+    drop(state);
+    let digest = writing.digest.value();
+    keeper.seal_later(ToSeal { id: writing.id, file: writing.file, footer, digest });
 }
 
 fn block_of(position: u64) -> u32 {

@@ -61,6 +61,10 @@ impl Commits for Held {
     fn committed(&mut self) -> u64 {
         self.committed.load(Ordering::SeqCst)
     }
+
+    fn ends_here(&self) -> bool {
+        true
+    }
 }
 
 fn base(epoch: u32, ended: Ended) -> SpanBase {
@@ -89,7 +93,7 @@ fn with_span<T>(
             holders: vec![Holder { node: 1, store: [7; 16] }],
         };
         let salt = Some([spec.epoch as u8; 16]);
-        let span = OpenSpan { salt, start: Some(start), commits: commits(ended) };
+        let span = OpenSpan { salt, start: Some(start), state: false, commits: commits(ended) };
         let clock = Clock::manual(1_700_000_000_000);
         let (wal, engine, _) = found.open(span, clock, Entropy::seeded(3)).await.unwrap();
         let running = tokio::task::spawn_local(engine.run());

@@ -26,6 +26,7 @@ pub(crate) fn kind_name(number: u8) -> &'static str {
         Some(EntryKind::Vote) => "vote",
         Some(EntryKind::Truncate) => "truncate",
         Some(EntryKind::Purge) => "purge",
+        Some(EntryKind::ShardState) => "shard-state",
         None if number == crate::lost::LOST => "lost",
         None => "unknown",
     }

@@ -19,7 +19,7 @@ pub(super) fn append(error: &AppendError) -> ErrorCode {
         | AppendError::ReadOnly(_)
         | AppendError::Poisoned { .. }
         | AppendError::OutcomeUnknown { .. } => ErrorCode::KafkaStorageError,
-        AppendError::Closed => ErrorCode::NotLeaderOrFollower,
+        AppendError::Following | AppendError::Closed => ErrorCode::NotLeaderOrFollower,
         AppendError::Sequence(SequenceError::OutOfOrder { .. }) => ErrorCode::OutOfOrderSequenceNumber,
         AppendError::Sequence(SequenceError::OldEpoch { .. }) => ErrorCode::InvalidProducerEpoch,
         // To a client this is success without an offset.

@@ -138,6 +138,10 @@ impl Commits for Lead {
     fn committed(&mut self) -> u64 {
         self.committed.map_or(self.base, |committed| committed.end())
     }
+
+    fn ends_here(&self) -> bool {
+        !self.shared
+    }
 }
 
 /// Leads nothing: the span before could not be sealed, and the shard can only be read.
@@ -159,6 +163,10 @@ impl Commits for Unled {
 
     fn committed(&mut self) -> u64 {
         self.0
+    }
+
+    fn ends_here(&self) -> bool {
+        true
     }
 }
 

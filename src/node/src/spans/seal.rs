@@ -249,9 +249,14 @@ impl Start<'_> {
             Some(opened) => {
                 let version = self.metadata.read(|state| state.version);
                 let lead = Lead::new(self.me.replica(), opened.span.clone(), version);
-                OpenSpan { salt: Some(opened.salt), start: Some(opened.start()), commits: Box::new(lead) }
+                OpenSpan {
+                    salt: Some(opened.salt),
+                    start: Some(opened.start()),
+                    state: false,
+                    commits: Box::new(lead),
+                }
             }
-            None => OpenSpan { salt: None, start: None, commits: Box::new(Unled(ended.lsn)) },
+            None => OpenSpan { salt: None, start: None, state: false, commits: Box::new(Unled(ended.lsn)) },
         }
     }
 }
