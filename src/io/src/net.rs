@@ -79,6 +79,11 @@ impl<R: AsyncRead + Unpin, F: Framing> Incoming<R, F> {
         Incoming { from, buffer: BytesMut::new(), framing: PhantomData }
     }
 
+    /// The same connection, cut into messages in another way from the next one on. Nothing that has come is lost.
+    pub fn framed_as<G: Framing>(self) -> Incoming<R, G> {
+        Incoming { from: self.from, buffer: self.buffer, framing: PhantomData }
+    }
+
     /// The next message; `None` when the peer has ended the connection behind the last one. May be dropped and asked again.
     ///
     /// # Errors

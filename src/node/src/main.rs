@@ -15,6 +15,8 @@ mod listener;
 mod metrics;
 mod node;
 mod open;
+#[allow(dead_code, reason = "the server uses it with the next step")]
+mod peers;
 mod points;
 mod produce;
 mod producer_ids;

@@ -25,6 +25,8 @@ pub enum Kind {
     Hello = 1,
     /// Why a connection is closed at once.
     Refused = 2,
+    /// Nothing but that the sender lives: what is silent for too long is taken for gone.
+    Alive = 3,
     /// Something asked of a replica.
     Request = 10,
     /// A replica's answer.
@@ -53,9 +55,10 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 14] = [
+    pub const ALL: [Kind; 15] = [
         Kind::Hello,
         Kind::Refused,
+        Kind::Alive,
         Kind::Request,
         Kind::Answer,
         Kind::ListFiles,
@@ -69,6 +72,27 @@ impl Kind {
         Kind::Propose,
         Kind::Proposed,
     ];
+
+    /// What people and metrics call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Hello => "hello",
+            Kind::Refused => "refused",
+            Kind::Alive => "alive",
+            Kind::Request => "request",
+            Kind::Answer => "answer",
+            Kind::ListFiles => "list_files",
+            Kind::Files => "files",
+            Kind::FetchFile => "fetch_file",
+            Kind::Piece => "piece",
+            Kind::Heartbeat => "heartbeat",
+            Kind::Heard => "heard",
+            Kind::Group => "group",
+            Kind::GroupAnswer => "group_answer",
+            Kind::Propose => "propose",
+            Kind::Proposed => "proposed",
+        }
+    }
 
     fn from_number(number: u16) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| *kind as u16 == number)

@@ -20,6 +20,8 @@ pub enum Message {
         /// A sentence for people.
         why: String,
     },
+    /// The sender lives.
+    Alive,
     /// Something asked of a holder.
     Request(Envelope, Request),
     /// Its answer.
@@ -119,6 +121,7 @@ impl Message {
         match self {
             Message::Hello(_) => Kind::Hello,
             Message::Refused { .. } => Kind::Refused,
+            Message::Alive => Kind::Alive,
             Message::Request(..) => Kind::Request,
             Message::Answer(_) => Kind::Answer,
             Message::ListFiles { .. } => Kind::ListFiles,
@@ -172,7 +175,11 @@ impl Message {
             Message::FetchFile(piece) | Message::Piece(piece, _) => piece.put(out),
             Message::Heartbeat { from, version, load } => ((*from, *version), *load).put(out),
             Message::Heard { version } => version.put(out),
-            Message::Group(_) | Message::GroupAnswer(_) | Message::Propose(_) | Message::Proposed(_) => {}
+            Message::Alive
+            | Message::Group(_)
+            | Message::GroupAnswer(_)
+            | Message::Propose(_)
+            | Message::Proposed(_) => {}
         }
     }
 
@@ -229,6 +236,7 @@ impl Message {
         Ok(match kind {
             Kind::Hello => Message::Hello(Field::take(fields)?),
             Kind::Refused => Message::Refused { why: Field::take(fields)? },
+            Kind::Alive => Message::Alive,
             Kind::Request => {
                 let envelope = Field::take(fields)?;
                 Message::Request(envelope, Request::take(fields, tail)?)

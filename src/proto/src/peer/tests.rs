@@ -23,7 +23,8 @@ fn examples() -> Vec<Message> {
         Request::RepairAppend { attempt: 12, base: place, frames: frames.clone() },
         Request::SpanSealed,
     ];
-    let standing = |grade| Answer::Fenced(Standing { attempt: 12, end: place, grade, committed: 9 });
+    let standing =
+        |grade| Answer::Fenced(Standing { attempt: 12, end: place, reach: 15, grade, committed: 9 });
     let answers = [
         Answer::Appended { durable: 12 },
         Answer::Refused(Refusal::Fenced { promised: 12 }),
@@ -35,7 +36,7 @@ fn examples() -> Vec<Message> {
         standing(Grade::Unproved),
         standing(Grade::Suspect),
         Answer::HigherPromise { attempt: 12, promised: 13 },
-        Answer::Tail { attempt: 12, frames },
+        Answer::Tail { attempt: 12, from: 10, to: 14, frames },
         Answer::Repaired { attempt: 12, durable: 14 },
     ];
     let hello = Hello {
@@ -53,6 +54,7 @@ fn examples() -> Vec<Message> {
         Message::Hello(Hello { to: None, ..hello.clone() }),
         Message::Hello(hello),
         Message::Refused { why: "another cluster".into() },
+        Message::Alive,
         Message::ListFiles { shard: 3, epoch: 9, from: 1 },
         Message::Files {
             shard: 3,

@@ -159,7 +159,11 @@ pub enum Answer {
     Tail {
         /// The attempt.
         attempt: u32,
-        /// Consecutive frames.
+        /// First LSN of the range that the frames are all of.
+        from: u64,
+        /// Behind its last.
+        to: u64,
+        /// The intact frames of the range, in order.
         frames: Vec<Bytes>,
     },
     /// To a repair: LSNs below are durable.
@@ -178,8 +182,8 @@ impl Answer {
             Answer::Refused(refusal) => (2u8, *refusal).put(out),
             Answer::Fenced(standing) => (3u8, *standing).put(out),
             Answer::HigherPromise { attempt, promised } => (4u8, (*attempt, *promised)).put(out),
-            Answer::Tail { attempt, frames } => {
-                (5u8, *attempt).put(out);
+            Answer::Tail { attempt, from, to, frames } => {
+                (5u8, (*attempt, (*from, *to))).put(out);
                 lens(frames).put(out);
             }
             Answer::Repaired { attempt, durable } => (6u8, (*attempt, *durable)).put(out),
@@ -197,8 +201,8 @@ impl Answer {
             3 => Field::take(fields).map(Answer::Fenced),
             4 => Field::take(fields).map(|(attempt, promised)| Answer::HigherPromise { attempt, promised }),
             5 => {
-                let attempt = Field::take(fields)?;
-                Ok(Answer::Tail { attempt, frames: take_frames(fields, tail)? })
+                let (attempt, (from, to)) = Field::take(fields)?;
+                Ok(Answer::Tail { attempt, from, to, frames: take_frames(fields, tail)? })
             }
             6 => Field::take(fields).map(|(attempt, durable)| Answer::Repaired { attempt, durable }),
             other => Err(fields.unknown("an answer", other)),
@@ -258,8 +262,10 @@ fields! {
     pub struct Standing {
         /// The attempt that it has promised to.
         pub attempt: u32,
-        /// Behind its last durable frame.
+        /// Behind its last durable frame; of a damaged holder behind the frames before the damage.
         pub end: Place,
+        /// A damaged holder may have intact frames behind the damage, below this LSN; else where `end` is.
+        pub reach: u64,
         /// How sure that is.
         pub grade: Grade,
         /// The highest committed LSN that it was told of.
