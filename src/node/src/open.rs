@@ -59,6 +59,7 @@ impl StartError {
             StartError::Config(_) => 2,
             StartError::Ring(RingError::Store(StoreError::Lock(LockError::Held { .. }))) => 6,
             StartError::Ring(RingError::Store(StoreError::NotOurs { .. })) => 6,
+            StartError::Ring(RingError::Store(StoreError::RolledBack { .. })) => 5,
             StartError::Ring(RingError::Store(StoreError::Superblock { source, .. })) => match source {
                 tidelog_format::superblock::SuperblockError::Damaged { .. } => 5,
                 tidelog_format::superblock::SuperblockError::Unsupported(_) => 1,

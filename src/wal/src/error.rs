@@ -229,6 +229,20 @@ pub enum StoreError {
         /// What is newer.
         source: Unsupported,
     },
+    /// The superblock is older than the metadata beside it. Nothing was changed.
+    #[error(
+        "{file}: it has counted {counted} starts, and start {writer} wrote metadata: it is of an earlier time than what \
+         stands beside it. Put all files of the directory back as they were at one and the same moment",
+        file = file.display()
+    )]
+    RolledBack {
+        /// The superblock.
+        file: PathBuf,
+        /// Starts that it has counted.
+        counted: u64,
+        /// A later start that wrote metadata.
+        writer: u32,
+    },
     /// The incarnation counter is used up.
     #[error("{dir} was opened {count} times, no more epochs are left", dir = dir.display())]
     Exhausted {

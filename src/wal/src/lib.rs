@@ -40,6 +40,7 @@ mod frames;
 mod gather;
 mod identity;
 mod keeper;
+mod older;
 mod options;
 mod promises;
 mod queue;

@@ -11,6 +11,7 @@ use tidelog_io::random::Entropy;
 use tidelog_io::{Access, Buf, Disk, DiskFile, Fault, IoError, TRIAL};
 
 use crate::error::StoreError;
+use crate::older;
 
 /// An open data directory. The lock is held until it is dropped.
 #[derive(Debug)]
@@ -27,7 +28,8 @@ impl Store {
     /// Opens a data directory, making it when it is empty or missing, and raises its incarnation durably.
     ///
     /// # Errors
-    /// Held by another process, not a data directory, damaged or newer superblock, a failing disk.
+    /// Held by another process, not a data directory, damaged or newer superblock, one that is older than the metadata
+    /// beside it, a failing disk.
     pub async fn open<D: Disk>(
         disk: &D,
         dir: &Path,
@@ -60,8 +62,9 @@ impl Store {
                 (fresh(entropy, clock), true)
             }
         };
+        let newest = older::newest_start(disk, dir, superblock.incarnation).await?;
         let found = (!is_new).then_some(superblock);
-        superblock.incarnation += 1;
+        superblock.incarnation = superblock.incarnation.max(newest) + 1;
         let exhausted = || StoreError::Exhausted { dir: dir.to_owned(), count: superblock.incarnation };
         let epoch = u32::try_from(superblock.incarnation)
             .ok()

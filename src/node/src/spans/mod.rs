@@ -14,6 +14,8 @@
 pub(crate) mod enrol;
 pub(crate) mod generation;
 pub(crate) mod lead;
+#[cfg(test)]
+mod past_tests;
 pub(crate) mod seal;
 #[cfg(test)]
 mod start_tests;

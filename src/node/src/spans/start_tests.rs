@@ -25,7 +25,7 @@ pub(super) fn reached(point: Point) -> Result<(), StartError> {
 }
 
 /// What a crash leaves of a directory: another one, in which whoever still runs on the old one changes nothing.
-fn crashed(data: &Path) -> tempfile::TempDir {
+pub(super) fn crashed(data: &Path) -> tempfile::TempDir {
     fn copy(from: &Path, to: &Path) {
         std::fs::create_dir_all(to).unwrap();
         for entry in std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
@@ -41,9 +41,15 @@ fn crashed(data: &Path) -> tempfile::TempDir {
     dir
 }
 
-async fn start(data: &Path, stop: Option<Point>) -> Result<Node, StartError> {
+pub(super) async fn start(data: &Path, stop: Option<Point>) -> Result<Node, StartError> {
+    start_with(data, stop, "").await
+}
+
+/// The same with some more lines of configuration.
+pub(super) async fn start_with(data: &Path, stop: Option<Point>, more: &str) -> Result<Node, StartError> {
     let file = data.with_extension("toml");
-    std::fs::write(&file, "io = \"posix\"\n[storage]\nsegment_bytes = 65536\nspares = 0\n").unwrap();
+    let text = format!("io = \"posix\"\n{more}\n[storage]\nsegment_bytes = 65536\nspares = 0\n");
+    std::fs::write(&file, text).unwrap();
     let args = ServeArgs { data: Some(data.to_owned()), config: Some(file.clone()), ..ServeArgs::default() };
     let config = Config::load(&args).unwrap();
     std::fs::remove_file(file).unwrap();
@@ -53,7 +59,7 @@ async fn start(data: &Path, stop: Option<Point>) -> Result<Node, StartError> {
     opened
 }
 
-async fn append(node: &Node, value: &str) -> u64 {
+pub(super) async fn append(node: &Node, value: &str) -> u64 {
     let topic = node.topic_to_write("t").await.unwrap();
     let live = &topic.partitions[0];
     let mut builder = BatchBuilder::new(Codec::None);
@@ -62,7 +68,7 @@ async fn append(node: &Node, value: &str) -> u64 {
 }
 
 /// Epochs of the shard's spans; only the last one is open, and it is led by this process.
-fn epochs(node: &Node) -> Vec<u32> {
+pub(super) fn epochs(node: &Node) -> Vec<u32> {
     let state = node.metadata.read(State::clone);
     state.verify().unwrap();
     let chain = &state.chains[&1];
@@ -76,7 +82,7 @@ fn promised(data: &Path) -> u32 {
     promise::read(&std::fs::read(data.join("promises")).unwrap()).promises[&1]
 }
 
-fn run<T>(body: impl Future<Output = T>) -> T {
+pub(super) fn run<T>(body: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(body)
 }
 
