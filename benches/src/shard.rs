@@ -63,8 +63,12 @@ async fn on_disk<D: Disk, T>(
         cluster: [0xBE; 16],
         epoch: 1,
     };
-    let (wal, engine, _) =
+    let (wal, mut engine, _) =
         open_shard(disk, spec, setting.options.clone(), Clock::system(), Entropy::system()).await?;
+    if let Some(reads) = engine.take_reads() {
+        // As in a server: old data is read on a thread of its own, which ends with the shard.
+        std::thread::spawn(move || block_on_posix(async |disk| reads.serve(disk).await));
+    }
     let running = tokio::task::spawn_local(engine.run());
     let result = body(wal.clone()).await;
     let closed = wal.close().await;

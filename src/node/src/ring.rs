@@ -1,6 +1,7 @@
 //! # Purpose
 //! The threads that drive the disk. Each runs one ring with its own single-threaded runtime; a shard lives on one
-//! of them from its opening to its end. Nothing of the network runs here.
+//! of them from its opening to its end. Nothing of the network runs here. What readers want from the disk goes through
+//! one more thread for all shards, so that whoever reads old data does not hold up those who write.
 //!
 //! # Invariants
 //! A panic on one of these threads leaves shards in an unknown state, so it ends the process (see [`abort_on_panic`]);
@@ -15,8 +16,8 @@ use tidelog_io::clock::Clock;
 use tidelog_io::random::Entropy;
 use tidelog_io::{BackendKind, Disk, IoError, block_on_posix, block_on_uring};
 use tidelog_wal::{
-    Ended, OpenError, OpenSpan, Options, PromiseFile, PromisesFound, Recovered, ShardSpec, SpanBase, Store,
-    StoreError, SuperblockFile, Wal, find_shard, open_shard,
+    Ended, OpenError, OpenSpan, Options, PromiseFile, PromisesFound, Reads, Recovered, ShardSpec, SpanBase,
+    Store, StoreError, SuperblockFile, Wal, find_shard, open_shard,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -147,12 +148,15 @@ struct Ring {
 struct Surroundings {
     clock: Clock,
     entropy: Entropy,
+    /// To the thread that reads.
+    reads: mpsc::UnboundedSender<Reads>,
 }
 
 impl Rings {
     /// Starts `count` threads on this backend.
     pub(crate) fn start(kind: BackendKind, count: u32, clock: &Clock) -> Result<Rings, RingError> {
-        let around = Surroundings { clock: clock.clone(), entropy: Entropy::system() };
+        let around =
+            Surroundings { clock: clock.clone(), entropy: Entropy::system(), reads: start_reading()? };
         let rings = (0..count).map(|n| Ring::start(kind, n, around.clone())).collect::<Result<_, _>>()?;
         Ok(Rings { rings, next: AtomicUsize::new(0) })
     }
@@ -215,6 +219,24 @@ impl Ring {
     }
 }
 
+/// Starts the thread that reads for all data shards. It uses plain system calls: its reads are large and few, and a ring
+/// more would take locked memory from those that write.
+fn start_reading() -> Result<mpsc::UnboundedSender<Reads>, RingError> {
+    let (reads, mut shards) = mpsc::unbounded_channel::<Reads>();
+    let body = move || {
+        let done = block_on_posix(async |disk| {
+            while let Some(reads) = shards.recv().await {
+                tokio::task::spawn_local(reads.serve(disk.clone()));
+            }
+        });
+        if let Err(error) = done {
+            tracing::error!(%error, "the thread that reads could not run");
+        }
+    };
+    std::thread::Builder::new().name(format!("{NAME}reads")).spawn(body).map_err(RingError::Thread)?;
+    Ok(reads)
+}
+
 async fn work<D: Disk>(disk: D, mut jobs: mpsc::UnboundedReceiver<Job>, around: Surroundings) {
     let mut running = JoinSet::new();
     while let Some(job) = jobs.recv().await {
@@ -244,7 +266,13 @@ async fn serve<D: Disk>(disk: D, job: Job, around: Surroundings) {
             let _ = reply.send(Ok(found.ended()));
             // Whoever looked may have given up.
             let Ok((span, reply)) = open.await else { return };
-            let opened = found.open(span, around.clock, around.entropy).await;
+            let mut opened = found.open(span, around.clock, around.entropy).await;
+            if let Ok((_, engine, _)) = &mut opened
+                && let Some(reads) = engine.take_reads()
+            {
+                // Its thread ends with the process.
+                let _ = around.reads.send(reads);
+            }
             run(opened.map_err(|source| failed(shard, source)), reply).await;
         }
     }

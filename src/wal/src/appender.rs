@@ -298,6 +298,7 @@ impl<D: Disk> Appender<D> {
         };
         self.next_salt = Some(writing.next_salt);
         end_segment(&self.shared, &self.keeper, writing, &mut self.from);
+        self.shared.cursors.forget_old();
     }
 
     /// Closes the frame and leaves an empty one to fill.

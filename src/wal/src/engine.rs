@@ -19,9 +19,9 @@ use crate::commits::{Commits, OwnDisk};
 use crate::ending::end_all;
 use crate::error::OpenError;
 use crate::following::{Following, FrameWriter};
-use crate::frames;
 use crate::keeper::Keeper;
 use crate::options::Options;
+use crate::reads::Reads;
 use crate::recovery::{self, Ended, Found, Purpose, Recovered, Resumed, SpanBase, SpanEnd};
 use crate::segments::{Active, SegmentId};
 use crate::shared::{Ends, Shared, State, Status};
@@ -275,19 +275,29 @@ pub async fn open_shard<D: Disk>(
 }
 
 impl<D: Disk> Engine<D> {
+    /// What the shard's readers want from its disk, to be served on another thread: then those who read old data do not
+    /// hold up the writer. What is not taken is served by [`Engine::run`].
+    pub fn take_reads(&mut self) -> Option<Reads> {
+        let jobs = self.ends.reads.take()?;
+        Some(Reads { shared: Arc::clone(&self.keeper.shared), jobs, paced: true })
+    }
+
     /// Works until [`Wal::close`]: appends, seals, prepares segments and serves reads. Must run inside the
     /// runtime of its disk, where `tokio::task::spawn_local` works.
     pub async fn run(self) {
         let Engine { disk, keeper, writer, ends } = self;
         let shared = Arc::clone(&keeper.shared);
         let keeping = tokio::task::spawn_local(Rc::clone(&keeper).run(ends.keeper));
-        let reading = tokio::task::spawn_local(frames::serve(disk, keeper, ends.reads));
+        let reads = ends.reads.map(|jobs| Reads { shared: Arc::clone(&shared), jobs, paced: false });
+        let reading = reads.map(|reads| tokio::task::spawn_local(reads.serve(disk)));
         match writer {
             Writer::Leading(appender) => appender.run().await,
             Writer::Following(following) => following.run().await,
         }
         keeping.abort();
-        reading.abort();
+        if let Some(reading) = reading {
+            reading.abort();
+        }
         shared.closed.send_replace(true);
     }
 }

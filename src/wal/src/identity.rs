@@ -7,7 +7,7 @@ use tidelog_format::walk::Walk;
 
 use crate::engine::ShardSpec;
 use crate::error::{OpenError, ReadError};
-use crate::frames::read_bytes;
+use crate::reads::read_bytes;
 use crate::segments::{Segment, SegmentId};
 use crate::shared::Shared;
 

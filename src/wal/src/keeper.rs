@@ -2,7 +2,7 @@
 //! what nobody wants.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +36,6 @@ pub(crate) struct Keeper<D: Disk> {
     /// Held while a segment gets its number and its file: they are used in the order of their numbers.
     turn: Mutex<()>,
     to_seal: RefCell<VecDeque<ToSeal<D::File>>>,
-    /// Open files for reading, see [`crate::frames`].
-    pub(crate) readers: RefCell<HashMap<SegmentId, Rc<D::File>>>,
     wanted: Notify,
     wants_next: Cell<bool>,
     changed: Notify,
@@ -54,7 +52,6 @@ impl<D: Disk> Keeper<D> {
             next_id: Cell::new(next_id),
             turn: Mutex::new(()),
             to_seal: RefCell::new(VecDeque::new()),
-            readers: RefCell::new(HashMap::new()),
             wanted: Notify::new(),
             wants_next: Cell::new(false),
             changed: Notify::new(),
@@ -217,7 +214,6 @@ impl<D: Disk> Keeper<D> {
     /// Recycles or removes a segment that was taken out of the state already. A failure costs space, not data.
     async fn retire(&self, job: KeeperJob) {
         let KeeperJob::Release(id) = job;
-        self.readers.borrow_mut().remove(&id);
         let pause = self.shared.options.fill_pause;
         let done = if self.spares.len() < self.shared.options.spares {
             self.spares.recycle(id, pause, &self.shared.stats).await

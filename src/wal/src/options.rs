@@ -20,6 +20,9 @@ pub struct Options {
     pub queue_bytes: usize,
     /// Bytes of recent batches kept in memory for readers at the tail. Default 32 MiB.
     pub tail_bytes: usize,
+    /// Bytes that readers of old data hold for what they are going to ask for next, all together. Default 20 MiB: eight
+    /// readers.
+    pub read_ahead_bytes: usize,
     /// After this long without work, the last write is marked as synced on disk. Default 5 ms.
     pub sync_mark_after: Duration,
     /// Go on after damage to acknowledged data: what can't be read is moved to lost+found. Default false.
@@ -37,6 +40,7 @@ impl Default for Options {
             gather_bytes: 1024 * 1024,
             queue_bytes: 32 * 1024 * 1024,
             tail_bytes: 32 * 1024 * 1024,
+            read_ahead_bytes: 20 * 1024 * 1024,
             sync_mark_after: Duration::from_millis(5),
             accept_loss: false,
             spares: 1,

@@ -12,10 +12,14 @@ use tidelog_format::footer::{Footer, PartitionIndex, Position};
 use tidelog_format::index::SegmentIndex;
 use tidelog_format::trailer::Trailer;
 
+use crate::cursors::Cursor;
 use crate::error::ReadError;
-use crate::frames::{Frames, read_bytes};
+use crate::frames::{Frames, Seen};
 use crate::identity;
+use crate::read_buffers::CHUNK;
+use crate::reads::read_bytes;
 use crate::segments::{Segment, SegmentId};
+use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::wal::Wal;
 
@@ -64,27 +68,67 @@ impl Wal {
         // A segment may be released between looking it up and reading it; then the offset is out of range now.
         let mut failed = None;
         for _ in 0..3 {
-            let place = match self.locate(partition, offset, max_bytes)? {
+            let located = match self.locate(partition, offset, max_bytes)? {
                 Here::Answer(fetched) => return Ok(fetched),
-                Here::Place(place) => place,
-                Here::Older => match self.locate_older(partition, offset).await {
-                    Ok(place) => place,
-                    Err(error) => {
-                        failed = Some(error);
-                        continue;
+                Here::Place(place) => Some(place),
+                Here::Older => None,
+            };
+            let mut cursor = match self.resume(partition, offset) {
+                Some(cursor) => cursor,
+                None => {
+                    let place = match located {
+                        Some(place) => Ok(place),
+                        None => self.locate_older(partition, offset).await,
+                    };
+                    match place {
+                        Ok(place) => self.cursor_at(partition, offset, max_bytes, &place),
+                        Err(error) => {
+                            failed = Some(error);
+                            continue;
+                        }
                     }
-                },
+                }
             };
             Stats::add(&self.shared.stats.tail_misses, 1);
-            match self.collect(partition, offset, max_bytes, &place).await {
+            match collect(&self.shared, &mut cursor, max_bytes).await {
                 Ok(batches) => {
                     let here = self.partition(partition).ok_or(ReadError::UnknownPartition(partition))?;
+                    if cursor.next < cursor.next_offset {
+                        self.shared.cursors.keep(cursor);
+                    }
                     return Ok(Fetched { batches, log_start: here.log_start, next_offset: here.next_offset });
                 }
                 Err(error) => failed = Some(error),
             }
         }
         Err(failed.unwrap_or(ReadError::Closed))
+    }
+
+    fn cursor_at(&self, partition: u64, offset: u64, max_bytes: usize, place: &Place) -> Cursor {
+        let block = place.position.block;
+        let frames = Frames::new(place.id, Some(place.salt), block, place.until);
+        let (id, next_offset) = (place.id, place.next_offset);
+        Cursor { partition, next: offset, id, next_offset, frames: frames.wanting(max_bytes) }
+    }
+
+    /// The place where a reader stood that now asks for what follows, unless the index knows a better one.
+    fn resume(&self, partition: u64, offset: u64) -> Option<Cursor> {
+        let mut cursor = self.shared.cursors.take(partition, offset)?;
+        let state = self.shared.state();
+        let active = state.active.filter(|active| active.id == cursor.id);
+        let row = match &active {
+            Some(_) => state.index.partition(partition)?,
+            None => state.segments.get(cursor.id.number)?.footer.as_ref()?.partition(partition)?,
+        };
+        let far = u64::from(row.position_of(offset)?.block) * BLOCK_U64;
+        if far > cursor.frames.position() + CHUNK as u64 {
+            return None;
+        }
+        let until = active.map_or(0, |active| active.end);
+        cursor.next_offset = cursor.next_offset.max(if active.is_some() { row.next_offset } else { 0 });
+        drop(state);
+        cursor.frames.go_on(&self.shared, until);
+        Some(cursor)
     }
 
     fn locate(&self, partition: u64, offset: u64, max_bytes: usize) -> Result<Here, ReadError> {
@@ -139,43 +183,6 @@ impl Wal {
         Ok(Place::of_row(segment.id, footer.salt, frames_end(&footer), row, position))
     }
 
-    /// Collects the partition's batches from a segment.
-    async fn collect(
-        &self,
-        partition: u64,
-        offset: u64,
-        max_bytes: usize,
-        place: &Place,
-    ) -> Result<Vec<Bytes>, ReadError> {
-        let mut frames =
-            Frames::new(&self.shared, place.id, Some(place.salt), place.position.block, place.until)
-                .wanting(max_bytes);
-        let (mut out, mut bytes, mut full, mut next) = (Vec::new(), 0, false, offset);
-        while !full && next < place.next_offset {
-            let more = frames.next(|frame| {
-                for (index, entry) in (0u32..).zip(frame.entries()) {
-                    let end = entry.row.base_offset.saturating_add(u64::from(entry.row.count));
-                    if full || !is_batch_of(&entry.row, partition) || end <= offset {
-                        continue;
-                    }
-                    bytes += entry.body.len();
-                    if bytes > max_bytes && !out.is_empty() {
-                        full = true;
-                        continue;
-                    }
-                    verify(entry.body, index)?;
-                    out.push(Bytes::copy_from_slice(entry.body));
-                    next = end;
-                }
-                Ok(())
-            });
-            if !more.await? {
-                break;
-            }
-        }
-        Ok(out)
-    }
-
     /// A segment's index: from memory, its footer, or (damaged) rebuilt in memory from its frames.
     pub(crate) async fn footer(&self, number: u64) -> Result<(Segment, Arc<Footer>), ReadError> {
         let segment = self.shared.state().segments.get(number).cloned().ok_or(ReadError::Closed)?;
@@ -218,10 +225,10 @@ impl Wal {
             Some(number) => SegmentIndex::behind(&Box::pin(self.footer(number)).await?.1),
             None => SegmentIndex::default(),
         };
-        let mut frames = Frames::new(&self.shared, segment.id, None, 0, segment.len);
+        let mut frames = Frames::new(segment.id, None, 0, segment.len);
         let mut id = None;
         loop {
-            let more = frames.next(|frame| {
+            let more = frames.next(&self.shared, |frame, _| {
                 index.note_frame(frame);
                 let sealed = id.get_or_insert(tidelog_format::index::SealedAs {
                     salt: frame.header.salt,
@@ -235,7 +242,7 @@ impl Wal {
                 sealed.chain = frame.next_chain();
                 sealed.block_index =
                     u32::try_from(frame.header.end_position() / BLOCK_U64).unwrap_or(u32::MAX);
-                Ok(())
+                Ok(Seen::Whole)
             });
             match more.await {
                 Ok(true) => {}
@@ -244,7 +251,8 @@ impl Wal {
                 Err(error) => return Err(error),
             }
         }
-        let missing = || ReadError::Corrupt { file: frames.file(), position: 0, damage: Damage::Magic };
+        let missing =
+            || ReadError::Corrupt { file: frames.file(&self.shared), position: 0, damage: Damage::Magic };
         Ok(index.seal(&id.ok_or_else(missing)?))
     }
 
@@ -305,10 +313,10 @@ impl Wal {
         let log_start = self.partition(partition).ok_or(ReadError::UnknownPartition(partition))?.log_start;
         let from = row.positions.iter().find(|position| position.max_timestamp >= timestamp);
         let Some(from) = from else { return Ok(None) };
-        let mut frames = Frames::new(&self.shared, id, Some(salt), from.block, until);
+        let mut frames = Frames::new(id, Some(salt), from.block, until);
         let mut found = None;
         while found.is_none() {
-            let more = frames.next(|frame| {
+            let more = frames.next(&self.shared, |frame, _| {
                 for (index, entry) in (0u32..).zip(frame.entries()) {
                     if found.is_none() && is_batch_of(&entry.row, partition) {
                         verify(entry.body, index)?;
@@ -316,7 +324,7 @@ impl Wal {
                             .map_err(|_| Damage::BatchCrc { entry: index })?;
                     }
                 }
-                Ok(())
+                Ok(Seen::Whole)
             });
             if !more.await? {
                 break;
@@ -349,15 +357,15 @@ impl Wal {
             places.push((active.id, active.salt, active.end));
         }
         for (id, salt, until) in places {
-            let mut frames = Frames::new(&self.shared, id, Some(salt), 0, until);
+            let mut frames = Frames::new(id, Some(salt), 0, until);
             loop {
-                let more = frames.next(|frame| {
+                let more = frames.next(&self.shared, |frame, _| {
                     for entry in frame.entries() {
                         if let Some(kind) = entry.kind().filter(|kind| *kind != EntryKind::Batch) {
                             each(frame.header.lsn, kind, &entry.row, entry.body);
                         }
                     }
-                    Ok(())
+                    Ok(Seen::Whole)
                 });
                 if !more.await? {
                     break;
@@ -366,6 +374,43 @@ impl Wal {
         }
         Ok(())
     }
+}
+
+/// Collects the partition's batches from a segment, from where the cursor stands.
+async fn collect(shared: &Shared, cursor: &mut Cursor, max_bytes: usize) -> Result<Vec<Bytes>, ReadError> {
+    let (mut out, mut bytes, mut full) = (Vec::new(), 0, false);
+    let (partition, mut next) = (cursor.partition, cursor.next);
+    while !full && next < cursor.next_offset {
+        let more = cursor.frames.next(shared, |frame, memory| {
+            for (index, entry) in (0u32..).zip(frame.entries()) {
+                let end = entry.row.base_offset.saturating_add(u64::from(entry.row.count));
+                if !is_batch_of(&entry.row, partition) || end <= next {
+                    continue;
+                }
+                bytes += entry.body.len();
+                if bytes > max_bytes && !out.is_empty() {
+                    full = true;
+                    return Ok(Seen::Part);
+                }
+                verify(entry.body, index)?;
+                out.push(cut(entry.body, memory));
+                next = end;
+            }
+            Ok(Seen::Whole)
+        });
+        if !more.await? {
+            break;
+        }
+    }
+    cursor.next = next;
+    Ok(out)
+}
+
+/// A batch for its reader. A large one stays in the memory that it was read into; a small one is copied, so that it does
+/// not hold many times its size.
+fn cut(body: &[u8], memory: &Bytes) -> Bytes {
+    const AT_MOST: usize = 8;
+    if body.len() >= CHUNK / AT_MOST { memory.slice_ref(body) } else { Bytes::copy_from_slice(body) }
 }
 
 fn frames_end(footer: &Footer) -> u64 {

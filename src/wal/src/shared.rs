@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tidelog_format::index::SegmentIndex;
@@ -9,10 +10,12 @@ use tidelog_io::IoError;
 use tidelog_io::clock::Clock;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::cursors::Cursors;
 use crate::error::{AppendError, Hole};
-use crate::frames::ReadJob;
 use crate::options::Options;
 use crate::queue::Queue;
+use crate::read_buffers::ReadBuffers;
+use crate::reads::ReadJob;
 use crate::segments::{Active, SegmentId, Segments};
 use crate::stats::Stats;
 use crate::tail::Tail;
@@ -69,6 +72,10 @@ pub(crate) struct Shared {
     pub(crate) queue: Queue,
     pub(crate) stats: Arc<Stats>,
     pub(crate) reads: mpsc::Sender<ReadJob>,
+    pub(crate) read_buffers: Arc<ReadBuffers>,
+    pub(crate) cursors: Cursors,
+    /// Those who read keep their reads short, see [`crate::reads`].
+    pub(crate) is_written: AtomicBool,
     pub(crate) keeper: mpsc::UnboundedSender<KeeperJob>,
     pub(crate) closed: watch::Sender<bool>,
     state: RwLock<State>,
@@ -76,11 +83,12 @@ pub(crate) struct Shared {
 
 /// The engine's ends of the handles' channels.
 pub(crate) struct Ends {
-    pub(crate) reads: mpsc::Receiver<ReadJob>,
+    /// Until somebody takes them.
+    pub(crate) reads: Option<mpsc::Receiver<ReadJob>>,
     pub(crate) keeper: mpsc::UnboundedReceiver<KeeperJob>,
 }
 
-/// Read operations that may wait for the ring thread.
+/// Read operations that may wait for the thread that reads.
 const READS: usize = 256;
 
 impl Shared {
@@ -98,6 +106,9 @@ impl Shared {
             epoch,
             dir,
             queue: Queue::new(options.queue_bytes),
+            cursors: Cursors::within(options.read_ahead_bytes),
+            read_buffers: Arc::default(),
+            is_written: AtomicBool::new(false),
             options,
             clock,
             stats: Arc::new(Stats::default()),
@@ -106,7 +117,7 @@ impl Shared {
             closed: watch::Sender::new(false),
             state: RwLock::new(state),
         };
-        (Arc::new(shared), Ends { reads: reads_end, keeper: keeper_end })
+        (Arc::new(shared), Ends { reads: Some(reads_end), keeper: keeper_end })
     }
 
     /// The state for reading. A panic elsewhere can't leave it half-changed for long: it aborts the process.

@@ -156,3 +156,94 @@ fn a_timestamp_finds_the_first_record_at_or_after_it() {
     })
     .unwrap();
 }
+
+/// Frames of many sizes, some longer than any single read, in one segment behind the tail's memory.
+async fn store_mixed(wal: &tidelog_wal::Wal) -> Vec<(u64, String)> {
+    create(wal, 1).await;
+    create(wal, 2).await;
+    let sizes = [300, 90_000, 700_000, 4_000, 1_000_000, 30_000];
+    let mut expected = Vec::new();
+    for n in 0..48u64 {
+        let value = format!("{n} {}", "v".repeat(sizes[n as usize % sizes.len()]));
+        // The second entry of a frame: batches of others stand between those of the partition that is read.
+        let beside = wal.begin_append(2, batch(&values(n as usize, 3))).await.unwrap();
+        wal.append(1, batch(std::slice::from_ref(&value))).await.unwrap();
+        beside.await.unwrap();
+        expected.push((n, value));
+    }
+    expected
+}
+
+fn large_segments() -> tidelog_wal::Options {
+    tidelog_wal::Options { segment_bytes: 64 << 20, queue_bytes: 8 << 20, ..options() }
+}
+
+#[test]
+fn a_partition_read_in_many_calls_is_read_from_the_disk_once() {
+    with_shard(&Sim::new(1), 1, large_segments(), async |wal, _| {
+        let expected = store_mixed(&wal).await;
+        let stored: u64 = expected.iter().map(|(_, value)| value.len() as u64).sum();
+        for step in [1, 100_000, 1 << 20] {
+            let before = Stats::get(&wal.stats().disk_reads);
+            assert!(read_in_steps(&wal, step).await == expected, "in steps of {step}");
+            let reads = Stats::get(&wal.stats().disk_reads) - before;
+            // Short reads at first, 1 MiB and more when the reader is seen to go forward.
+            assert!(reads < stored / (1 << 20) + 12, "{reads} reads for {stored} bytes in steps of {step}");
+        }
+    })
+    .unwrap();
+}
+
+async fn read_in_steps(wal: &tidelog_wal::Wal, step: usize) -> Vec<(u64, String)> {
+    let (mut out, mut offset) = (Vec::new(), 0);
+    loop {
+        let fetched = wal.read(1, offset, step).await.unwrap();
+        if fetched.batches.is_empty() {
+            return out;
+        }
+        for bytes in fetched.batches {
+            let view = tidelog_format::batch::BatchView::parse(&bytes).unwrap();
+            let mut scratch = Vec::new();
+            for record in view.records(&mut scratch).unwrap() {
+                let (at, record) = record.unwrap();
+                out.push((at, String::from_utf8(record.value.unwrap().to_vec()).unwrap()));
+                offset = at + 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn readers_that_take_turns_each_keep_their_place_and_lose_it_without_harm() {
+    let few = tidelog_wal::Options { read_ahead_bytes: 5 << 20, ..large_segments() };
+    let none = tidelog_wal::Options { read_ahead_bytes: 0, ..large_segments() };
+    for options in [few, none] {
+        with_shard(&Sim::new(1), 1, options, async |wal, _| {
+            let expected = store_mixed(&wal).await;
+            let readers = (0..4).map(|_| read_in_steps(&wal, 100_000));
+            let found = futures_util::future::join_all(readers).await;
+            assert!(found.iter().all(|found| *found == expected));
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn a_reader_goes_on_in_a_segment_that_grows_and_is_told_of_what_was_trimmed() {
+    with_shard(&Sim::new(1), 1, large_segments(), async |wal, _| {
+        create(&wal, 1).await;
+        for n in 0..200 {
+            wal.append(1, batch(&[format!("{n} {}", "g".repeat(2_000))])).await.unwrap();
+        }
+        let first = wal.read(1, 0, 20_000).await.unwrap().batches.len() as u64;
+        for n in 200..400 {
+            wal.append(1, batch(&[format!("{n} {}", "g".repeat(2_000))])).await.unwrap();
+        }
+        assert_eq!(read_all(&wal, 1, first).await.len() as u64, 400 - first);
+        let second = first + wal.read(1, first, 20_000).await.unwrap().batches.len() as u64;
+        wal.control(Control::Trim { partition: 1, offset: second + 1 }).await.unwrap();
+        let error = wal.read(1, second, 20_000).await.unwrap_err();
+        assert!(matches!(error, ReadError::OutOfRange { .. }), "{error}");
+    })
+    .unwrap();
+}
