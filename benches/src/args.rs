@@ -104,7 +104,7 @@ impl Kafka {
     pub fn cases(&self) -> Vec<Case> {
         let case = |name, producers, batch| {
             let shape = Shape { producers, batch, record: self.record, partitions: 1 };
-            Case { name, shape }
+            Case { name, shape, retain_rarely: false }
         };
         match (self.connections, self.batch) {
             (None, None) => vec![case("W2", 64, 1), case("W3", 4, 1000)],

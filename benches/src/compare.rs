@@ -58,7 +58,11 @@ pub fn alternate(
         validate: common.validate,
         recycle: !common.first_fill,
         // A round looks at every partition and trims each: with many of them it has to be as rare as in a server.
-        retain_every: if case.shape.partitions > 1 { RARELY } else { producers::RETAIN_EVERY },
+        retain_every: if case.retain_rarely || case.shape.partitions > 1 {
+            RARELY
+        } else {
+            producers::RETAIN_EVERY
+        },
         seed: common.seed,
         max_batch: setting.options.max_batch(),
     };

@@ -14,12 +14,14 @@ pub struct Case {
     pub name: &'static str,
     /// The load.
     pub shape: Shape,
+    /// Rounds of retention are as rare as in a server, also with one partition: for comparisons with many.
+    pub retain_rarely: bool,
 }
 
 impl Case {
     /// The load of the command line.
     pub fn given(shape: Shape) -> Case {
-        Case { name: "append", shape }
+        Case { name: "append", shape, retain_rarely: false }
     }
 }
 
@@ -27,7 +29,7 @@ impl Case {
 pub fn standard() -> Vec<Case> {
     let case = |name, producers, batch| {
         let shape = Shape { producers, batch, record: 256, partitions: 1 };
-        Case { name, shape }
+        Case { name, shape, retain_rarely: false }
     };
     vec![
         case("W1", 1, 1),

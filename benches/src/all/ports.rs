@@ -61,7 +61,7 @@ fn rates(runs: &[Served]) -> Vec<f64> {
 }
 
 fn contest_rows(outcome: &mut Outcome, contest: &Contest) {
-    let Case { name, shape } = contest.case;
+    let Case { name, shape, .. } = contest.case;
     let runs_of = |wanted| contest.runs.iter().find(|(who, _)| *who == wanted).map(|(_, runs)| &runs[..]);
     for (who, runs) in &contest.runs {
         let Some(limit) = who.limit() else { continue };

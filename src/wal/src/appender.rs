@@ -53,15 +53,21 @@ pub(crate) struct Appender<D: Disk> {
     start: Vec<(Row, Bytes)>,
     commits: Box<dyn Commits>,
     /// Frames on this disk that are not published yet, in their order.
-    written: VecDeque<Written>,
+    written: VecDeque<Framed>,
+    /// Bytes on this disk that the segment's digest lacks.
+    undigested: VecDeque<Undigested>,
     mark: Option<Buf>,
 }
 
-/// A frame whose write has returned.
-struct Written {
-    framed: Framed,
-    /// Its bytes, until they are counted into the segment's digest.
-    buf: Option<Buf>,
+/// Frames are digested at once up to this size; larger ones while the next write is under way, so that nobody waits for
+/// the sum of bytes that are on the disk.
+const DIGESTED_AT_ONCE: usize = 32 * 1024;
+
+/// What was written.
+struct Undigested {
+    buf: Buf,
+    /// Bytes of it that are frames.
+    len: usize,
 }
 
 /// What an appender begins with, beside what recovery found.
@@ -107,6 +113,7 @@ impl<D: Disk> Appender<D> {
             start,
             commits,
             written: VecDeque::new(),
+            undigested: VecDeque::new(),
         }
     }
 
@@ -177,10 +184,11 @@ impl<D: Disk> Appender<D> {
         let disk = self.disk.clone();
         let write = async { (file.write_at(write.buf, write.len, write.position).await, begun.elapsed()) };
         let meanwhile = async {
-            if !self.written.is_empty() {
+            if !self.written.is_empty() || !self.undigested.is_empty() {
                 // Until the kernel has this write, work here would only delay it.
                 disk.submitted().await;
                 self.publish();
+                self.digest();
                 self.gather();
             }
         };
@@ -193,7 +201,12 @@ impl<D: Disk> Appender<D> {
         self.commits.written();
         self.shared.stats.wrote(took);
         self.shared.stats.next_lsn.store(framed.lsn + 1, Ordering::Relaxed);
-        self.written.push_back(Written { framed, buf: Some(buf) });
+        let len = framed.frames_len();
+        self.undigested.push_back(Undigested { buf, len });
+        if len <= DIGESTED_AT_ONCE {
+            self.digest();
+        }
+        self.written.push_back(framed);
         Ok(())
     }
 
@@ -291,8 +304,21 @@ impl<D: Disk> Appender<D> {
         Ok(true)
     }
 
+    /// Counts what was written into the segment's digest, and frees its buffers.
+    fn digest(&mut self) {
+        for Undigested { buf, len } in self.undigested.drain(..) {
+            if let Some(writing) = &mut self.writing {
+                writing.digest.update(&buf[..len]);
+            }
+            if buf.capacity() == self.shared.options.gather_bytes + BESIDE {
+                self.free.push(buf);
+            }
+        }
+    }
+
     /// Takes the active segment out of use: its index becomes the footer that the keeper writes.
     fn end_segment(&mut self) {
+        self.digest();
         let Some(writing) = self.writing.take_if(|writing| writing.is_opened()) else {
             return;
         };
@@ -318,20 +344,11 @@ impl<D: Disk> Appender<D> {
 
     /// Publishes what is committed; whether that was anything.
     fn publish(&mut self) -> bool {
-        for written in &mut self.written {
-            let Some(buf) = written.buf.take() else { continue };
-            if let Some(writing) = &mut self.writing {
-                writing.digest.update(&buf[..written.framed.frames_len()]);
-            }
-            if buf.capacity() == self.shared.options.gather_bytes + BESIDE {
-                self.free.push(buf);
-            }
-        }
         let committed = self.commits.committed();
         let before = self.written.len();
-        while self.written.front().is_some_and(|first| first.framed.lsn < committed) {
+        while self.written.front().is_some_and(|first| first.lsn < committed) {
             if let Some(first) = self.written.pop_front() {
-                self.show(first.framed);
+                self.show(first);
             }
         }
         self.written.len() != before
@@ -466,8 +483,7 @@ impl<D: Disk> Appender<D> {
     /// What is on this disk and not committed stays so: nobody knows whether it will be.
     fn give_up_written(&mut self) {
         self.publish();
-        let uncommitted: Vec<Framed> = self.written.drain(..).map(|written| written.framed).collect();
-        for framed in uncommitted {
+        for framed in std::mem::take(&mut self.written) {
             let cause = IoError::invalid(
                 "commit",
                 &self.shared.dir,

@@ -73,7 +73,8 @@ impl<D: Disk> Keeper<D> {
         self.wanted.notify_one();
     }
 
-    /// The next segment's file: prepared, or (counted as a wait) made now; then with this number, if there is one.
+    /// The next segment's file: prepared, or a spare that gets its name now, or (counted as a wait) made now; then with
+    /// this number, if there is one.
     pub(crate) async fn next_file(&self, number: Option<u64>) -> Result<(SegmentId, Rc<D::File>), IoError> {
         let _turn = self.turn.lock().await;
         let prepared = self.prepared.borrow_mut().take();
@@ -83,7 +84,9 @@ impl<D: Disk> Keeper<D> {
                 if let Some(number) = number {
                     self.next_id.set(SegmentId { number, ..self.next_id.get() });
                 }
-                Stats::add(&self.shared.stats.rolls_waited, 1);
+                if self.spares.len() == 0 {
+                    Stats::add(&self.shared.stats.rolls_waited, 1);
+                }
                 self.make_next().await?
             }
         };
@@ -99,9 +102,12 @@ impl<D: Disk> Keeper<D> {
         Ok((id, Rc::new(file)))
     }
 
-    /// Makes the first segment's file ready at the start. A new shard's is filled first: nobody waits yet. One that is
+    /// Makes the first segment's file possible at the start. A new shard's is filled first: nobody waits yet. One that is
     /// opened again has producers that wait, and serves at once: when no spare is left, its first segment grows by the
     /// writes while the next file is filled beside them.
+    ///
+    /// The file gets its name with the first write, and not now: a shard that nobody writes to leaves nothing behind that
+    /// the next start would have to read from end to end, only to find that it was never used.
     pub(crate) async fn prepare_first(&self, is_new: bool) -> Result<(), IoError> {
         if self.spares.len() == 0 {
             let ready = match is_new {
@@ -110,19 +116,11 @@ impl<D: Disk> Keeper<D> {
             };
             match ready {
                 Ok(()) if is_new => {}
-                Ok(()) => {
-                    self.want_next();
-                    return Ok(());
-                }
-                Err(error) if error.kind() == Fault::Full => {
-                    self.shared.set_full(true);
-                    return Ok(());
-                }
+                Ok(()) => self.want_next(),
+                Err(error) if error.kind() == Fault::Full => self.shared.set_full(true),
                 Err(error) => return Err(error),
             }
         }
-        let next = self.make_next().await?;
-        *self.prepared.borrow_mut() = Some(next);
         Ok(())
     }
 
