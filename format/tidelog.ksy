@@ -149,6 +149,7 @@ types:
           cases:
             1: record_batch(start)
             2: opening
+            6: span_start(row.count)
             _: control(row.length)
     instances:
       row:
@@ -192,6 +193,37 @@ types:
       - id: predecessor_chain
         type: u8
       - id: next_salt
+        size: 16
+  span_start:
+    doc: SPEC.md, section 4.3.
+    params:
+      - id: count
+        type: u4
+    seq:
+      - id: base_chain
+        type: u8
+      - id: leader
+        type: u8
+      - id: incarnation
+        type: u8
+      - id: previous_epoch
+        type: u4
+      - id: quorum
+        type: u1
+      - id: zero
+        size: 3
+      - id: holders
+        type: holder(_io.pos)
+        repeat: expr
+        repeat-expr: count
+  holder:
+    params:
+      - id: start
+        type: u8
+    seq:
+      - id: node
+        type: u8
+      - id: store
         size: 16
   end_block:
     doc: SPEC.md, section 6.

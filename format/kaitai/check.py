@@ -75,6 +75,11 @@ class Seen:
                          "segment_bytes predecessor_epoch predecessor_zero predecessor_number predecessor_last_lsn "
                          "predecessor_chain next_salt")
                 self.plain("opening", entry.start, entry.body, names.split())
+            elif row.kind == 6:
+                names = "base_chain leader incarnation previous_epoch quorum zero"
+                self.plain("span-start", entry.start, entry.body, names.split())
+                for holder in entry.body.holders:
+                    self.plain("holder", holder.start, holder, ["node", "store"])
             else:
                 self.plain("control", entry.start, entry.body, ["body"])
 

@@ -9,6 +9,7 @@ use crate::footer::Footer;
 use crate::index::{SealedAs, SegmentIndex};
 use crate::le;
 use crate::scan::{Expect, Found, scan, scan_unverified};
+use crate::span_start::SpanStart;
 use crate::superblock::Superblock;
 use crate::trailer::Trailer;
 use crate::walk::{Outcome, Step, Walk};
@@ -28,8 +29,15 @@ pub fn fuzz_scan(data: &[u8]) {
         if let Found::Frame(frame) = scan(&file[at..], &expect) {
             assert!(matches!(scan_unverified(&file[at..], &expect), Found::Frame(_)));
             let _ = frame.padding_is_zero();
+            for entry in frame.entries().filter(|entry| entry.kind() == Some(EntryKind::SpanStart)) {
+                let Ok(start) = SpanStart::decode(&entry.row, entry.body) else { continue };
+                let (row, body) = start.encode();
+                assert_eq!(SpanStart::decode(&row, &body), Ok(start));
+            }
         }
     }
+    let promises = crate::promise::read(&file).promises;
+    assert!(promises.len() <= file.len() / crate::entry::ROW_LEN);
     let expect = known(*choice, &file);
     let ends = (choice & 8 != 0).then_some(u64::from(choice >> 4));
     let whole = walk(&file, expect, ends, file.len());

@@ -3,7 +3,9 @@
 use tidelog_format::BLOCK;
 use tidelog_format::batch::Codec;
 use tidelog_format::opening::{Opening, Predecessor};
+use tidelog_format::promise::Journal;
 use tidelog_format::scan::Expect;
+use tidelog_format::span_start::{Holder, SpanStart};
 use tidelog_format::superblock::Superblock;
 
 use crate::support::batches::{Laid, batch, coded, control, created, keyed, numbered};
@@ -108,6 +110,7 @@ pub(crate) fn all() -> Vec<Vector> {
     out.extend(rotten());
     out.extend(stale());
     out.extend(producers());
+    out.extend(spans());
     out.extend(newer());
     out.push(codecs_of(codecs()));
     out.extend(batches());
@@ -215,6 +218,45 @@ fn stale() -> Vec<Vector> {
     vec![
         segment("stale-recycled.seg", "recycled: an earlier life's frames behind the end block", recycled),
         segment("stale-newer-version.seg", "a header of a newer version and another salt is stale", newer),
+    ]
+}
+
+/// A span's first segment, which says who leads and holds it; and a promise journal.
+fn spans() -> Vec<Vector> {
+    let holder = |node: u8| Holder { node: node.into(), store: [0xA0 + node; 16] };
+    let start = SpanStart {
+        base_lsn: 100,
+        base_chain: 0x1122_3344_5566_7788,
+        leader: 2,
+        incarnation: 9,
+        previous: Some(1),
+        quorum: 2,
+        holders: vec![holder(1), holder(2), holder(3)],
+    };
+    let (row, body) = start.encode();
+    let mut first = writer_on(open_file());
+    first.write(&[Laid { row, body }, created(7, "metrics/0")]).write(&third()[1..]);
+    let (mut journal, mut file) = Journal::begin(*b"a golden cluster", [0x0B; 16], &[(1, 3), (2, 3)].into());
+    for promise in [(1, 5), (2, 7)] {
+        let write = journal.keep(&[promise].into()).unwrap();
+        let at = usize::try_from(write.position).unwrap();
+        file[at..at + write.bytes.len()].copy_from_slice(&write.bytes);
+    }
+    file.truncate(8 * BLOCK);
+    let known =
+        Expect { block_index: 0, salt: Some([0x0B; 16]), epoch: Some(0), lsn: Some(1), chain: Some(0) };
+    vec![
+        segment(
+            "span-start.seg",
+            "the first segment of a span: its second frame says who leads and holds it",
+            first,
+        ),
+        Vector {
+            name: "promises.seg",
+            what: "a promise journal: two shards, each promised twice",
+            golden: Golden::Segment(known),
+            bytes: file,
+        },
     ]
 }
 

@@ -12,6 +12,7 @@ use crate::finding::{Finding, Severity, Subject};
 use crate::offsets::{BatchAt, Offsets};
 use crate::pass::{Hole, Visitor};
 use crate::progress::Progress;
+use crate::remembered::Remembered;
 
 /// Most findings of a kind in one file.
 const MAX_FINDINGS: usize = 1000;
@@ -34,6 +35,9 @@ pub(crate) struct Checker {
     /// Commands of the metadata, and whether a snapshot stands for all before it.
     pub(crate) commands: bool,
     pub(crate) snapshot: bool,
+    /// The newest epoch whose span starts here.
+    pub(crate) span: Option<u32>,
+    pub(crate) remembered: Remembered,
 }
 
 impl Checker {
@@ -50,6 +54,8 @@ impl Checker {
             records: 0,
             commands: false,
             snapshot: false,
+            span: None,
+            remembered: Remembered::default(),
         }
     }
 
@@ -130,8 +136,12 @@ impl Visitor for Checker {
                 Some(EntryKind::Batch) => self.check_batch(frame, &entry, start),
                 Some(EntryKind::PartitionCreated) => self.offsets.created(entry.row.partition),
                 Some(EntryKind::PartitionDeleted) => self.offsets.deleted(entry.row.partition),
-                Some(EntryKind::Command) => self.commands = true,
+                Some(EntryKind::Command) => {
+                    self.commands = true;
+                    self.remembered.note(entry.body);
+                }
                 Some(EntryKind::Snapshot) => self.snapshot = true,
+                Some(EntryKind::SpanStart) => self.span = self.span.max(Some(frame.header.epoch)),
                 None => self.check_lost(frame, &entry),
                 _ => {}
             }

@@ -2,7 +2,9 @@
 
 use tidelog_format::entry::{Entry, EntryKind};
 use tidelog_format::opening::Opening;
+use tidelog_format::promise::Promise;
 use tidelog_format::record_format::escaped;
+use tidelog_format::span_start::SpanStart;
 
 use crate::output::hex;
 
@@ -43,6 +45,14 @@ pub(crate) fn says(entry: &Entry<'_>, max: usize) -> String {
         Some(EntryKind::PartitionCreated) => text(entry.body, max),
         Some(EntryKind::PartitionDeleted) => "all records are unwanted".to_owned(),
         Some(EntryKind::Trim) => format!("records below offset {} are unwanted", row.base_offset),
+        Some(EntryKind::SpanStart) => match SpanStart::decode(row, entry.body) {
+            Ok(start) => start_says(&start),
+            Err(_) => text(entry.body, max),
+        },
+        Some(EntryKind::Promise) => match Promise::of_row(row) {
+            Some(promise) => format!("shard {} takes nothing below epoch {}", promise.shard, promise.epoch),
+            None => text(entry.body, max),
+        },
         Some(EntryKind::Snapshot) => {
             format!("part {} of {}: {}", row.base_offset.saturating_add(1), row.count, text(entry.body, max))
         }
@@ -67,6 +77,19 @@ fn opening_says(opening: &Opening) -> String {
         opening.shard,
         opening.segment_bytes,
         hex(&opening.cluster)
+    )
+}
+
+fn start_says(start: &SpanStart) -> String {
+    let SpanStart { base_lsn, leader, incarnation, previous, quorum, holders, .. } = start;
+    let after = previous.map_or("the shard's first".to_owned(), |epoch| format!("behind epoch {epoch}"));
+    let nodes: Vec<String> =
+        holders.iter().map(|one| format!("{} ({})", one.node, hex(&one.store))).collect();
+    format!(
+        "span from LSN {base_lsn}, {after}; node {leader} leads in its start {incarnation}; {quorum} of {} hold a frame \
+         before it is acknowledged: node {}",
+        holders.len(),
+        nodes.join(", node ")
     )
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use tidelog_format::promise::JOURNAL;
+
 use crate::args::{DumpArgs, GrepArgs, Output, Part};
 use crate::chain::Chain;
 use crate::dump_records::{RecordDump, Style};
@@ -72,7 +74,7 @@ pub(crate) fn run(dump: &mut dyn Dump, path: &Path, on: bool) -> Result<Status, 
     let tree = Tree::find(path)?;
     let mut all = Vec::new();
     let mut cursors = Vec::new();
-    for folder in &tree.shards {
+    for folder in tree.shards.iter().chain(&tree.journal) {
         let mut chain = Chain::default();
         let mut cursor = Cursor { shard: folder.shard, at: None };
         for (at, file) in folder.segments.iter().enumerate() {
@@ -103,7 +105,9 @@ pub(crate) fn run(dump: &mut dyn Dump, path: &Path, on: bool) -> Result<Status, 
             tell(&found);
             all.extend(found);
         }
-        cursors.push(cursor);
+        if folder.shard != Some(JOURNAL) {
+            cursors.push(cursor);
+        }
     }
     if on {
         follow(dump, path, &mut cursors)?;

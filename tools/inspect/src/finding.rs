@@ -48,6 +48,7 @@ pub(crate) enum Subject {
     Identity,
     Offsets,
     Superblock,
+    Promises,
     Version,
     File,
 }

@@ -27,6 +27,16 @@ pub(crate) fn verify(screen: &mut Screen<'_>, output: Output, report: &Report) -
         let head = ["shard", "segment", "state", "end", "LSNs", "frames", "batches", "records", "bytes"];
         screen.table(&head, &[0, 5, 6, 7, 8], &rows)?;
     }
+    if let Some(journal) = &report.promises {
+        writeln!(
+            screen.out,
+            "promises: {} shards, end {}, {} frames, {} bytes",
+            journal.promises.len(),
+            journal.end,
+            journal.frames,
+            journal.bytes
+        )?;
+    }
     for finding in &report.findings {
         screen.finding(finding)?;
     }

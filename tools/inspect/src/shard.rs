@@ -12,7 +12,9 @@ use crate::coverage::Coverage;
 use crate::error::InspectError;
 use crate::finding::{Finding, Severity, Subject};
 use crate::identity::Identity;
+use crate::promises::Span;
 use crate::read::{ReadSegment, judge, known_of, read_segment, seal_of, unreadable};
+use crate::remembered::Remembered;
 use crate::seal::index_by;
 use crate::sealed::check_seal;
 use crate::tail;
@@ -37,6 +39,8 @@ struct Past {
     newest: Option<SegmentIndex>,
     commands: bool,
     snapshot: bool,
+    span: Option<u32>,
+    remembered: Remembered,
 }
 
 /// The verification of one shard.
@@ -65,6 +69,17 @@ impl<'a> Shard<'a> {
     /// Reports the indexes, too.
     pub(crate) fn with_index(self) -> Shard<'a> {
         Shard { with_index: true, ..self }
+    }
+
+    /// What its commands remember, if it is the metadata's.
+    pub(crate) fn remembered(&mut self) -> Remembered {
+        std::mem::take(&mut self.past.remembered)
+    }
+
+    /// The newest span whose start was read.
+    pub(crate) fn span(&self) -> Option<Span> {
+        let is_open = self.segments.last().is_some_and(|segment| segment.state == "open");
+        Some(Span { shard: self.folder.shard?, epoch: self.past.span?, is_open })
     }
 
     /// Verifies all segments, then the shard as a whole.
@@ -191,6 +206,8 @@ impl<'a> Shard<'a> {
         report.index = self.with_index.then(|| crate::index::compare(&read, checker.index.as_ref()));
         self.past.commands |= checker.commands;
         self.past.snapshot |= checker.snapshot;
+        self.past.span = self.past.span.max(checker.span);
+        self.past.remembered.add(std::mem::take(&mut checker.remembered));
         if let Some(index) = checker.index.take() {
             self.past.newest = Some(index.clone());
             self.past.index = behind(&read, index);

@@ -4,9 +4,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use tidelog_format::name;
+use tidelog_format::promise::JOURNAL;
 use tidelog_format::record_format::escaped;
 
 use crate::error::InspectError;
+use crate::promises::is_journal;
+
+/// Epoch and number of a promise journal (SPEC.md, section 10).
+const JOURNAL_ID: (u32, u64) = (0, 1);
 
 /// A segment's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +39,8 @@ pub(crate) struct Tree {
     /// File of the superblock; only for a data directory, where it must be.
     pub(crate) superblock: Option<PathBuf>,
     pub(crate) shards: Vec<ShardFolder>,
+    /// The promise journal, as if it were a shard's only segment.
+    pub(crate) journal: Option<ShardFolder>,
     /// Files that recovery cut off.
     pub(crate) cut_off: Vec<String>,
     /// Whether the path is a single file, of whose neighbours nothing is known.
@@ -56,11 +63,13 @@ impl Tree {
         if folder.segments.is_empty() && !is_in_shards(path) {
             return Err(InspectError::Nothing(path.to_owned()));
         }
-        Ok(Tree { superblock: None, shards: vec![folder], cut_off: Vec::new(), lone: false })
+        Ok(Tree { superblock: None, shards: vec![folder], journal: None, cut_off: Vec::new(), lone: false })
     }
 
     fn of_file(path: &Path) -> Tree {
-        let id = path.file_name().and_then(|name| name.to_str()).and_then(name::parse_segment);
+        let name = path.file_name().and_then(|name| name.to_str());
+        let journal = name.filter(|name| is_journal(name)).map(|_| JOURNAL_ID);
+        let id = journal.or_else(|| name.and_then(name::parse_segment));
         let segment = SegmentFile { path: path.to_owned(), id };
         let folder = ShardFolder {
             shard: None,
@@ -68,7 +77,7 @@ impl Tree {
             segments: vec![segment],
             strangers: Vec::new(),
         };
-        Tree { superblock: None, shards: vec![folder], cut_off: Vec::new(), lone: true }
+        Tree { superblock: None, shards: vec![folder], journal: None, cut_off: Vec::new(), lone: true }
     }
 
     fn of_data_directory(path: &Path, superblock: PathBuf, shards: &Path) -> Result<Tree, InspectError> {
@@ -86,6 +95,7 @@ impl Tree {
         Ok(Tree {
             superblock: Some(superblock),
             shards: folders,
+            journal: ShardFolder::of_journal(path),
             cut_off: cut_off.iter().map(|(path, _)| shown_name(path)).collect(),
             lone: false,
         })
@@ -108,6 +118,14 @@ impl ShardFolder {
         segments.sort_by_key(|segment| segment.id);
         strangers.sort();
         Ok(ShardFolder { shard: shard_number(path), path: path.to_owned(), segments, strangers })
+    }
+
+    /// The promise journal of a data directory, by its old name or by the one that it is to lose.
+    pub(crate) fn of_journal(dir: &Path) -> Option<ShardFolder> {
+        let names = [name::PROMISES, name::NEW_PROMISES].map(|name| dir.join(name));
+        let path = names.into_iter().find(|path| path.is_file())?;
+        let segments = vec![SegmentFile { path, id: Some(JOURNAL_ID) }];
+        Some(ShardFolder { shard: Some(JOURNAL), path: dir.to_owned(), segments, strangers: Vec::new() })
     }
 
     /// Lists it again; a folder that is gone holds nothing.

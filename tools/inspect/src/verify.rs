@@ -1,6 +1,7 @@
 //! `verify`: every byte that counts is checked, and everything wrong is named.
 
 use std::num::NonZero;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
@@ -11,8 +12,10 @@ use crate::finding::{Finding, Severity, Status, Subject};
 use crate::identity::{self, Identity};
 use crate::index::IndexReport;
 use crate::progress::{Bar, Progress};
+use crate::promises::{self, Journal, Span};
+use crate::remembered::Remembered;
 use crate::shard::Shard;
-use crate::tree::{ShardFolder, Tree};
+use crate::tree::{ShardFolder, Tree, shown};
 
 /// The result, as printed in JSON.
 #[derive(Debug, Serialize)]
@@ -21,6 +24,9 @@ pub(crate) struct Report {
     pub(crate) status: Status,
     pub(crate) superblock: Option<Identity>,
     pub(crate) segments: Vec<SegmentReport>,
+    /// The promise journal; none outside of a data directory, and where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) promises: Option<Journal>,
     pub(crate) findings: Vec<Finding>,
 }
 
@@ -55,24 +61,42 @@ pub(crate) fn verify(path: String, tree: &Tree, threads: usize) -> Result<Report
     if let Some(finding) = missing_metadata(&path, tree) {
         findings.push(finding);
     }
-    for (mut reports, mut found) in shards(tree, superblock.as_ref(), threads)? {
+    let (mut spans, mut remembered) = (Vec::new(), Remembered::default());
+    for (mut reports, mut found, span, told) in shards(tree, superblock.as_ref(), threads)? {
         segments.append(&mut reports);
         findings.append(&mut found);
+        spans.extend(span);
+        remembered.add(told);
     }
+    // Read behind the frames: what a running node promises meanwhile is never missing.
+    let dir = tree.superblock.as_deref().and_then(Path::parent);
+    let journal = dir.map(|dir| promises::judge(dir, superblock.as_ref(), &spans)).transpose()?;
+    let (promises, mut found) = journal.unwrap_or_default();
+    findings.append(&mut found);
+    findings.extend(rolled_back(tree, superblock.as_ref(), &remembered));
     if !tree.cut_off.is_empty() {
         let text = format!("{} files of bytes that recovery cut off lie in lost+found", tree.cut_off.len());
         findings.push(Finding::new(Severity::Note, Subject::File, &path, text));
     }
-    Ok(Report { path, status: Status::of(&findings), superblock, segments, findings })
+    Ok(Report { path, status: Status::of(&findings), superblock, segments, promises, findings })
+}
+
+/// A superblock that is older than the metadata. A running node raises the superblock first, so that one that is read
+/// behind the metadata is never older.
+fn rolled_back(tree: &Tree, superblock: Option<&Identity>, told: &Remembered) -> Option<Finding> {
+    let path = tree.superblock.as_deref()?;
+    told.judge(&shown(path), superblock?)?;
+    told.judge(&shown(path), &identity::read(path).0?)
 }
 
 /// What a shard came to.
-type Verified = (Vec<SegmentReport>, Vec<Finding>);
+type Verified = (Vec<SegmentReport>, Vec<Finding>, Option<Span>, Remembered);
 
 /// Verifies one shard.
 fn shard(mut shard: Shard<'_>) -> Result<Verified, InspectError> {
     shard.run()?;
-    Ok((shard.segments, shard.findings))
+    let (span, told) = (shard.span(), shard.remembered());
+    Ok((shard.segments, shard.findings, span, told))
 }
 
 /// Verifies the shards in their order, while other threads read ahead.

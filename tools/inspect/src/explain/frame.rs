@@ -14,7 +14,7 @@ use tidelog_format::scan::Expect;
 use super::batch;
 use super::field::{Field, Structure, Value, Verdict};
 use super::header::{self, covered_by};
-use super::layout::{FRAME, OPENING, ROW};
+use super::layout::{FRAME, HOLDER, OPENING, ROW, SPAN_START};
 use super::{Sink, Wanted};
 use crate::control::{kind_name, text_of};
 use crate::error::InspectError;
@@ -211,6 +211,7 @@ fn entry(
             batch::explain(row.body, from, Some(says), wanted, sink)
         }
         Some(EntryKind::Opening) => sink(opening(row.body, from, good)),
+        Some(EntryKind::SpanStart) if is_span_start(row) => span_start(row, from, good, sink),
         _ => sink(control(row, from, good)),
     }
 }
@@ -232,6 +233,33 @@ fn opening(body: &[u8], from: u64, good: bool) -> Structure {
         }
     }
     structure
+}
+
+/// Whether the body is as long as the holders that the row counts make it.
+fn is_span_start(row: &Row<'_>) -> bool {
+    let holders = usize::try_from(row.number("count")).unwrap_or(usize::MAX);
+    row.body.len().checked_sub(SPAN_START.len) == holders.checked_mul(HOLDER.len)
+}
+
+fn span_start(row: &Row<'_>, from: u64, good: bool, sink: &mut Sink<'_>) -> Result<(), InspectError> {
+    let (head, holders) = row.body.split_at(SPAN_START.len);
+    let mut structure = Structure::new(SPAN_START.name, from, head.len())
+        .layout(&SPAN_START, head, &Verdict::covered(good))
+        .verdict(covered_by(good, "table_crc"))
+        .says(format!("the span begins with LSN {}", row.number("base_offset")));
+    if SPAN_START.number(head, "previous_epoch") == 0 {
+        structure.mean("previous_epoch", "none");
+    }
+    sink(structure)?;
+    for (index, holder) in holders.chunks_exact(HOLDER.len).enumerate() {
+        let at = from + (SPAN_START.len + index * HOLDER.len) as u64;
+        let structure = Structure::new(HOLDER.name, at, holder.len())
+            .layout(&HOLDER, holder, &Verdict::covered(good))
+            .verdict(covered_by(good, "table_crc"))
+            .says(format!("holder {index} of the span"));
+        sink(structure)?;
+    }
+    Ok(())
 }
 
 fn control(row: &Row<'_>, from: u64, good: bool) -> Structure {

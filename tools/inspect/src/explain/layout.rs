@@ -146,6 +146,26 @@ layout! {
 }
 
 layout! {
+    /// The body of a span start, before its holders.
+    SPAN_START = "span-start", 32, false, [
+        0 8 "base_chain" Sum "chain value that the span's first frame carries",
+        8 8 "leader" Number "the node that frames",
+        16 8 "incarnation" Number "in which of its process starts",
+        24 4 "previous_epoch" Number "of the span before; 0: none",
+        28 1 "quorum" Number "holders that make a frame durable before it is acknowledged",
+        29 3 "zero" Zero "reserved",
+    ]
+}
+
+layout! {
+    /// A holder of a span.
+    HOLDER = "holder", 24, false, [
+        0 8 "node" Number "its node",
+        8 16 "store" Id "the node's data directory",
+    ]
+}
+
+layout! {
     /// Behind the prelude of an end block.
     END_BLOCK = "end-block", 4096, false, [
         32 8 "next_lsn" Number "LSN of the frame that will overwrite this block",
@@ -290,6 +310,8 @@ mod tests {
             (FRAME, 32),
             (ROW, 0),
             (OPENING, 0),
+            (SPAN_START, 0),
+            (HOLDER, 0),
             (END_BLOCK, 32),
             (FOOTER, 32),
             (PARTITION, 0),

@@ -16,6 +16,7 @@ mod filters;
 mod index;
 mod place;
 mod producers;
+mod promises;
 mod repair;
 mod running;
 mod stat;
