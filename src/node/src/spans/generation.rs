@@ -109,7 +109,8 @@ mod tests {
                 }
                 node.stopping.send_replace(true);
             };
-            tokio::join!(biased; every(&node, Duration::from_millis(1)), writes);
+            let both = async { tokio::join!(biased; every(&node, Duration::from_millis(1)), writes) };
+            tokio::time::timeout(Duration::from_secs(300), both).await.expect("it is raised, and ends");
         });
     }
 }

@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use tidelog_format::batch::BatchView;
+use tidelog_format::promise;
+use tidelog_format::superblock::{SUPERBLOCK_LEN, Superblock};
 use tidelog_io::block_on_posix;
 use tidelog_io::clock::Clock;
 use tidelog_io::random::Entropy;
 use tidelog_meta::{Command, Retention, SpanState, State};
+use tidelog_replica::message::Grade;
 use tidelog_wal::{Control, FIRST_LSN, Options, Status, open_shard};
 
 use crate::node::Node;
@@ -178,5 +181,73 @@ fn a_superblock_of_an_earlier_moment_of_the_same_life_is_refused_however_often_a
         let data = crashed(data.path());
         let node = start(data.path(), None).await.unwrap();
         assert_eq!(values(&node).await, ["x", "y"]);
+    });
+}
+
+/// The last block of a file that holds anything.
+fn last_block(file: &Path) -> usize {
+    let bytes = std::fs::read(file).unwrap();
+    bytes.chunks(4096).rposition(|block| block.iter().any(|byte| *byte != 0)).unwrap()
+}
+
+#[test]
+fn a_last_write_that_is_damaged_is_cut_and_the_seal_says_that_its_end_is_unproved() {
+    run(async {
+        for (torn, grade) in [(false, Grade::Proved), (true, Grade::Unproved)] {
+            let data = five().await;
+            let file = first_segment(data.path());
+            let end = last_block(&file);
+            if torn {
+                spoil(&file, end);
+                spoil(&file, end - 1);
+            }
+            let node = start(data.path(), None).await.unwrap();
+            let shards = node.shards();
+            let (_, shard) = shards.iter().find(|(id, _)| *id == 1).unwrap();
+            let sealed = shard.span.as_ref().unwrap().sealed.unwrap();
+            assert_eq!((sealed.grade, sealed.end), (grade, FIRST_LSN + if torn { 6 } else { 7 }));
+            assert_eq!(values(&node).await.len(), if torn { 4 } else { 5 });
+        }
+    });
+}
+
+#[test]
+fn a_journal_that_lost_its_last_write_is_completed_from_the_metadata_before_anything_else() {
+    run(async {
+        let mut data = five().await;
+        for _ in 0..2 {
+            append(&start(data.path(), None).await.unwrap(), "x").await;
+            data = crashed(data.path());
+        }
+        let journal = data.path().join("promises");
+        let whole = promise::read(&std::fs::read(&journal).unwrap()).promises[&1];
+        let end = last_block(&journal);
+        spoil(&journal, end);
+        spoil(&journal, end - 1);
+        let torn = promise::read(&std::fs::read(&journal).unwrap()).promises;
+        assert!(torn.get(&1).is_none_or(|epoch| *epoch < whole), "{torn:?}");
+        let stopped = start(data.path(), Some(Point::Begun)).await;
+        assert!(matches!(stopped, Err(StartError::Stopped(Point::Begun))), "{stopped:?}");
+        let now = promise::read(&std::fs::read(&journal).unwrap()).promises[&1];
+        assert_eq!(now, whole, "the newest promise that the metadata knows");
+    });
+}
+
+#[test]
+fn the_superblock_of_another_directory_of_the_cluster_is_refused() {
+    run(async {
+        let data = five().await;
+        let file = data.path().join("superblock");
+        let mut superblock = Superblock::decode(&std::fs::read(&file).unwrap()).unwrap();
+        (superblock.store, superblock.incarnation) = ([9; 16], 40);
+        let mut bytes = vec![0; SUPERBLOCK_LEN];
+        for _ in 0..2 {
+            superblock.generation += 1;
+            let at = superblock.copy() as usize * 4096;
+            superblock.encode(bytes[at..at + 4096].first_chunk_mut().unwrap());
+        }
+        std::fs::write(&file, &bytes).unwrap();
+        let refused = start(data.path(), None).await;
+        assert!(matches!(refused, Err(StartError::Unfit(Unfit::OtherStore { node: 1, .. }))), "{refused:?}");
     });
 }
