@@ -5,6 +5,7 @@ use tidelog_format::block::BLOCK_U64;
 use tidelog_format::footer::{Footer, PartitionIndex};
 use tidelog_format::index::{SealedAs, SegmentIndex};
 use tidelog_format::producers::ProducerRow;
+use tidelog_format::scan::{Expect, Found, scan};
 use tidelog_format::trailer::Trailer;
 use tidelog_io::IoError;
 
@@ -22,6 +23,18 @@ pub(crate) struct Seal {
     padding: Option<(u64, u64)>,
 }
 
+/// Whether a block is the end block of the frames that a trailer counts.
+fn is_end(block: &[u8; BLOCK], trailer: &Trailer) -> bool {
+    let place = Expect {
+        block_index: u32::try_from(trailer.footer_position() / BLOCK_U64).unwrap_or(u32::MAX),
+        salt: Some(trailer.salt),
+        epoch: Some(trailer.epoch),
+        lsn: Some(trailer.next_lsn),
+        chain: Some(trailer.chain),
+    };
+    matches!(scan(block, &place), Found::End(_))
+}
+
 impl Seal {
     /// Reads the seal if the last block of the file is a trailer, of whatever life of the file.
     pub(crate) fn read(window: &Window) -> Result<Option<Seal>, IoError> {
@@ -31,7 +44,8 @@ impl Seal {
         Seal::read_at(window, position)
     }
 
-    /// Reads the seal whose trailer stands at `position`.
+    /// Reads the seal whose trailer stands at `position`. There is none while the end block stands where the footer's first
+    /// block goes, which is written last: the writer was interrupted, and the segment is open.
     pub(crate) fn read_at(window: &Window, position: u64) -> Result<Option<Seal>, IoError> {
         let block_index = u32::try_from(position / BLOCK_U64).unwrap_or(u32::MAX);
         let trailer = window.block(position)?.and_then(|block| Trailer::of_last_block(&block, block_index));
@@ -39,6 +53,9 @@ impl Seal {
             return Ok(None);
         };
         let start = trailer.footer_position();
+        if window.block(start)?.is_some_and(|block| is_end(&block, &trailer)) {
+            return Ok(None);
+        }
         if trailer.footer_len > MAX_FOOTER {
             let footer = Err(format!("{} bytes are more than any footer has", trailer.footer_len));
             return Ok(Some(Seal { trailer, footer, padding: None }));

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 use tidelog_format::BLOCK;
+use tidelog_format::end_block::EndBlock;
+use tidelog_format::trailer::Trailer;
 
 use crate::place::{Place, problems, run};
 
@@ -25,6 +27,42 @@ fn a_torn_last_write_is_a_note() {
         assert_eq!((&found[0]["verdict"], &found[0]["from"]), (&verdict.into(), &8192.into()), "{found:?}");
         assert_eq!(found[0]["first_lsn"], 9, "{found:?}");
     }
+}
+
+#[test]
+fn a_segment_whose_seal_was_interrupted_before_its_last_block_is_open() {
+    let place = Place::clean();
+    for number in [1, 2] {
+        place.edit(&place.segment(1, number), |bytes| {
+            let last = bytes.len() - BLOCK;
+            let block = bytes[last..].first_chunk().unwrap();
+            let trailer = Trailer::of_last_block(block, (last / BLOCK) as u32).unwrap();
+            let (at, next_lsn) = (trailer.footer_position() as usize, trailer.next_lsn);
+            let end = EndBlock {
+                salt: trailer.salt,
+                next_lsn,
+                first_lsn: next_lsn - 1,
+                chain: trailer.chain,
+                epoch: trailer.epoch,
+                block_index: (at / BLOCK) as u32,
+                synced: true,
+                clean: false,
+            };
+            end.encode(bytes[at..].first_chunk_mut().unwrap());
+        });
+        let (code, found) = notes(&place);
+        assert_eq!((code, found.len() as u64), (0, number), "{found:?}");
+        let text = found[0]["text"].as_str().unwrap();
+        assert!(text.starts_with("not sealed yet"), "{text}");
+    }
+    // An end block that says anything else is damage.
+    place.edit(&place.segment(1, 1), |bytes| {
+        let last = bytes.len() - BLOCK;
+        let trailer =
+            Trailer::of_last_block(bytes[last..].first_chunk().unwrap(), (last / BLOCK) as u32).unwrap();
+        bytes[trailer.footer_position() as usize + 40] ^= 1;
+    });
+    assert_eq!(notes(&place).0, 5);
 }
 
 #[test]
