@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use tidelog_format::name::{NEW_PROMISES, PROMISES};
 use tidelog_format::promise::Promises;
 use tidelog_io::random::Entropy;
 use tidelog_io::sim::{Kind, Sim, block_on_sim};
@@ -52,6 +53,30 @@ fn promises_are_read_back_over_many_lives_and_rewritten_files() {
         })
         .unwrap();
         sim = sim.crash(life);
+    }
+}
+
+#[test]
+fn a_new_journal_takes_the_old_ones_place_only_when_all_of_it_is_there() {
+    let sim = disk(1);
+    block_on_sim(&sim, async |disk| {
+        let (mut file, _) = open(&disk, 1).await;
+        file.keep(&one(1, 7)).await.unwrap();
+    })
+    .unwrap();
+    let whole = sim.read_file(dir().join(PROMISES)).unwrap();
+    // Its opening, the promise, the end block: without that nobody knows what is missing.
+    let mut torn = whole.clone();
+    torn[8192..].fill(0);
+    for (bytes, expected) in [(whole, PromisesFound::All), (torn, PromisesFound::Missing)] {
+        let sim = disk(2);
+        sim.write_file(dir().join(NEW_PROMISES), &bytes);
+        block_on_sim(&sim, async |disk| {
+            let (file, found) = open(&disk, 3).await;
+            assert_eq!(found, expected);
+            assert_eq!(file.promises().get(&1).copied(), (expected == PromisesFound::All).then_some(7));
+        })
+        .unwrap();
     }
 }
 

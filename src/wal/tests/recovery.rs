@@ -5,6 +5,7 @@
 mod support;
 
 use support::*;
+use tidelog_format::trailer::Trailer;
 use tidelog_format::verdict::{Grade, Verdict};
 use tidelog_io::Fault;
 use tidelog_io::random::Entropy;
@@ -218,6 +219,74 @@ fn rot_in_the_last_write_after_its_sync_mark_is_corrupt_not_torn() {
         assert!(matches!(wal.status(), Status::ReadOnly(_)));
     })
     .unwrap();
+}
+
+#[test]
+fn an_end_that_nothing_proves_is_kept_aside_before_it_is_cut() {
+    let sim = Sim::new(1);
+    let mut ledger = Ledger::default();
+    with_shard(&sim, 1, options(), async |wal, _| {
+        create(&wal, 1).await;
+        fill(&wal, &mut ledger, 5).await;
+    })
+    .unwrap();
+    let file = segment_of(&sim);
+    let mut bytes = sim.read_file(&file).unwrap();
+    // Opening frame, partition created, five records: where the end block stood is what no writer leaves, and so behind it.
+    bytes[4096 * 7..4096 * 9].fill(0xAB);
+    let later = Sim::new(2);
+    for path in sim.files().iter().filter(|path| path.display().to_string() != file) {
+        later.write_file(path, &sim.read_file(path).unwrap());
+    }
+    later.write_file(&file, &bytes);
+    with_shard(&later, 2, options(), async |wal, recovered| {
+        assert_eq!(recovered.verdicts[0].verdict, Verdict::End(Grade::Weak), "{recovered:?}");
+        let [cut] = &recovered.cut[..] else { panic!("{recovered:?}") };
+        assert_eq!(cut.from, 4096 * 7);
+        assert!(later.read_file(&cut.kept_in).is_ok());
+        ledger.audit(&wal).await;
+    })
+    .unwrap();
+}
+
+/// Whether a file has its footer and trailer.
+fn is_sealed(bytes: &[u8]) -> bool {
+    let Some(last) = bytes.len().checked_sub(4096) else { return false };
+    let block = bytes[last..].first_chunk().unwrap();
+    bytes.len() as u64 != SEGMENT && Trailer::of_last_block(block, (last / 4096) as u32).is_some()
+}
+
+#[test]
+fn segments_are_sealed_in_their_order_whenever_a_start_ends() {
+    let sim = Sim::new(1);
+    let first = with_shard(&sim, 1, options(), async |wal, _| {
+        create(&wal, 1).await;
+        fill(&wal, &mut Ledger::default(), 5).await;
+        let file = segment_of(&sim);
+        (file.clone(), sim.read_file(file).unwrap())
+    })
+    .unwrap();
+    with_shard(&sim, 2, options(), async |wal, _| fill(&wal, &mut Ledger::default(), 5).await).unwrap();
+    let second = first.0.replace("0000000001-00000000000000000001", "0000000002-00000000000000000002");
+    let mut between = 0;
+    for nth in 0..12 {
+        // Two segments that are open.
+        let later = Sim::new(2);
+        for path in sim.files().iter().filter(|path| path.display().to_string() != first.0) {
+            later.write_file(path, &sim.read_file(path).unwrap());
+        }
+        later.write_file(&first.0, &first.1);
+        later.fail_nth_of(Kind::Write, nth, Fault::Io);
+        let opened = with_shard(&later, 3, options(), async |_, _| ());
+        let sealed = [&first.0, &second].map(|file| is_sealed(&later.read_file(file).unwrap()));
+        assert_ne!(sealed, [false, true], "after {nth} writes");
+        between += u32::from(sealed == [true, false] && opened.is_err());
+        if opened.is_err() {
+            with_shard(&later, 4, options(), async |wal, _| assert_eq!(read_all(&wal, 1, 0).await.len(), 10))
+                .unwrap();
+        }
+    }
+    assert!(between > 0, "a start has ended between the two");
 }
 
 #[test]
