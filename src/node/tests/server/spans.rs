@@ -93,6 +93,7 @@ fn a_superblock_of_an_earlier_time_is_refused_however_often_it_is_tried_and_the_
     for _ in 0..8 {
         let (code, text) = refusal(&node);
         assert_eq!(code, 5, "{text}");
+        assert!(std::fs::read(&file).unwrap() == old, "it is refused before anything is written");
     }
     std::fs::write(&file, &right).unwrap();
     node.restart();
