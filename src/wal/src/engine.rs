@@ -119,8 +119,7 @@ impl<D: Disk> FoundShard<D> {
         let FoundShard { disk, spec, options, mut found } = self;
         let to_end = std::mem::take(&mut found.to_end);
         end_all(&disk, &spec, to_end, &mut found.segments, &mut found.report).await?;
-        let prepared = prepare(&disk, &spec, options, clock, &mut found).await?;
-        let Prepared { shared, ends, keeper } = prepared;
+        let Prepared { shared, ends, keeper } = prepare(&disk, &spec, options, clock, &mut found).await?;
         if matches!(shared.state().status, Status::Running) {
             keeper.prepare_first(found.next_number == 1).await?;
         }

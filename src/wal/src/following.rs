@@ -155,7 +155,7 @@ impl<D: Disk> Following<D> {
     pub(crate) async fn run(mut self) {
         self.show();
         loop {
-            let unmarked = !self.doubted && self.writing.as_ref().is_some_and(|writing| !writing.synced);
+            let unmarked = self.is_unmarked();
             let mark_after = self.shared.options.sync_mark_after;
             tokio::select! {
                 biased;
@@ -175,11 +175,16 @@ impl<D: Disk> Following<D> {
                 break;
             }
         }
-        if !self.doubted && self.writing.as_ref().is_some_and(|writing| !writing.synced) {
+        if self.is_unmarked() {
             self.mark().await;
         }
         self.keeper.stop().await;
         self.shared.state_mut().status = Status::Closed;
+    }
+
+    /// Whether the last write has an end block that does not say yet that it is durable.
+    fn is_unmarked(&self) -> bool {
+        !self.doubted && self.writing.as_ref().is_some_and(|writing| !writing.synced)
     }
 
     async fn write(&mut self, frames: Vec<ReadyFrame>, doubted: bool) -> Result<(), AppendError> {
