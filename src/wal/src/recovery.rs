@@ -3,18 +3,18 @@
 //!
 //! Only the segments behind the newest sealed one are read. Sealing goes in order, so all before it are sealed.
 
+mod shared_span;
+
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use tidelog_format::Salt;
 use tidelog_format::block::{BLOCK, BLOCK_U64};
 use tidelog_format::footer::Footer;
-use tidelog_format::frame::Frame;
 use tidelog_format::index::{SealedAs, SegmentIndex};
 use tidelog_format::name;
 use tidelog_format::opening::{Opening, Predecessor};
@@ -27,12 +27,15 @@ use tidelog_io::{Access, Buf, Disk, DiskFile, IoError};
 use crate::ending::ToEnd;
 use crate::engine::ShardSpec;
 use crate::error::{Hole, OpenError};
-use crate::following::{ReadyFrame, pop_committed};
+use crate::following::ReadyFrame;
 use crate::identity;
 use crate::options::Options;
 use crate::segments::{Segment, SegmentId, Segments};
 use crate::window::{WINDOW, WindowReader};
 use crate::writing::Continuation;
+
+pub use shared_span::SpanEnd;
+pub(crate) use shared_span::{Purpose, Resumed};
 
 /// Windows that are read at the same time behind the frames.
 const AHEAD: usize = 8;
@@ -91,36 +94,6 @@ pub struct SpanBase {
     pub chain: u64,
     /// Salt of its first segment.
     pub salt: Salt,
-}
-
-/// Where a span ends, by the metadata: what stands behind counts for nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SpanEnd {
-    /// LSN behind its last frame.
-    pub lsn: u64,
-    /// Chain value there.
-    pub chain: u64,
-}
-
-/// What a shard is looked at for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// To find out where it ends; then all is sealed there.
-    Judge,
-    /// To go on with its last span as a follower: the last segment stays open.
-    Follow,
-    /// To end its last span where the metadata says.
-    End(SpanEnd),
-}
-
-/// The last segment of a span that is gone on with.
-pub(crate) struct Resumed<F> {
-    pub(crate) id: SegmentId,
-    pub(crate) handle: F,
-    pub(crate) walk: Walk,
-    pub(crate) next_salt: Salt,
-    /// Where the frames end that are in the index.
-    pub(crate) shown: u64,
 }
 
 /// LSN of a shard's first frame.
@@ -418,93 +391,6 @@ impl<D: Disk> Recovery<'_, D> {
         let footer = opened.then(|| self.follow(file, base_lsn, &outcome));
         self.to_end.push(ToEnd { file: *file, path, handle, outcome, footer, digest });
         Ok(())
-    }
-
-    /// Whether a file is the first one of the span that the metadata tells of.
-    fn begins_span(&self, file: &SegmentFile) -> bool {
-        self.base.is_some_and(|base| {
-            file.id.epoch >= base.epoch
-                && self.segments.newest().is_none_or(|last| last.id.epoch < base.epoch)
-        })
-    }
-
-    /// Whether the walk stands where the span ends by the metadata.
-    fn ends_at(&self, walk: &Walk) -> bool {
-        matches!(self.purpose, Purpose::End(end) if walk.expect().lsn == Some(end.lsn))
-    }
-
-    /// Whether a file begins where the span has ended already.
-    fn is_behind_end(&self, file: &SegmentFile) -> bool {
-        let of_span = self.base.is_none_or(|base| file.id.epoch >= base.epoch);
-        of_span && matches!(self.purpose, Purpose::End(end) if self.from.next_lsn == end.lsn)
-    }
-
-    /// Of the files that are open, the last one that its leader had begun here, where the span is gone on with. One behind
-    /// it may be prepared already, or its first write torn.
-    async fn last_begun(&self, open: &[SegmentFile]) -> Result<Option<usize>, IoError> {
-        if self.purpose != Purpose::Follow {
-            return Ok(None);
-        }
-        for (at, file) in open.iter().enumerate().rev() {
-            if file.id.epoch == self.spec.epoch && self.read_opening(file).await?.is_some() {
-                return Ok(Some(at));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Goes on where a span begins of which nothing is here.
-    fn begin_at(&mut self, base: &SpanBase) {
-        (self.from.next_lsn, self.from.chain, self.from.predecessor) = (base.lsn, base.chain, None);
-    }
-
-    /// Nothing in it counts: its leader had begun it and nobody committed a frame of it.
-    async fn drop_behind_end(&mut self, file: &SegmentFile, path: PathBuf) -> Result<(), OpenError> {
-        let handle = self.disk.open(&path, Access::Durable).await?;
-        let outcome = Walk::new(Expect { epoch: Some(file.id.epoch), ..Expect::default() }).end_here();
-        self.to_end.push(ToEnd { file: *file, path, handle, outcome, footer: None, digest: [0; 16] });
-        Ok(())
-    }
-
-    /// Keeps the last segment open. What was found in it may have been written and not synced by a process that died, so
-    /// it is synced before anything is built on it.
-    async fn resume(
-        &mut self,
-        file: &SegmentFile,
-        handle: D::File,
-        walk: Walk,
-        next_salt: Salt,
-        outcome: &Outcome,
-    ) -> Result<(), OpenError> {
-        handle.sync().await?;
-        self.from.next_lsn = outcome.expect.lsn.unwrap_or(self.from.next_lsn);
-        self.from.chain = outcome.expect.chain.unwrap_or(self.from.chain);
-        self.last_number = Some(file.id.number);
-        let waiting: usize = self.uncommitted.iter().map(|frame| frame.bytes.len()).sum();
-        let shown = outcome.position.saturating_sub(waiting as u64);
-        self.resumed = Some(Resumed { id: file.id, handle, walk, next_salt, shown });
-        Ok(())
-    }
-
-    /// Notes a frame; of a segment that stays open only what is committed.
-    fn note(&mut self, frame: &Frame<'_>) {
-        self.committed = self.committed.max(frame.header.committed_lsn);
-        self.report.frames_scanned += 1;
-        if !self.resumes {
-            return self.index.note_frame(frame);
-        }
-        let bytes = Bytes::copy_from_slice(frame.bytes());
-        self.uncommitted.push_back(ReadyFrame {
-            header: frame.header,
-            next_chain: frame.next_chain(),
-            bytes,
-        });
-        let committed = self.committed;
-        while let Some(first) = pop_committed(&mut self.uncommitted, committed) {
-            if let Some(view) = first.view() {
-                self.index.note_frame(&view);
-            }
-        }
     }
 
     /// Reads the whole file: frames first, then what stands behind them. Where the span has an end, not further than that.
