@@ -18,6 +18,7 @@ pub mod block;
 pub mod compression;
 pub mod end_block;
 pub mod entry;
+pub mod first_block;
 pub mod footer;
 pub mod frame;
 #[doc(hidden)]

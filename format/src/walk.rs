@@ -168,10 +168,11 @@ impl Walk {
         Ok(())
     }
 
-    /// Looks for evidence in whole blocks that stand behind the end; `first_block` is the place of `bytes`.
+    /// Looks for evidence in whole blocks from the end on; `first_block` is the place of `bytes`. The block at the end is
+    /// looked at for what does not belong there.
     pub fn look_behind(&mut self, bytes: &[u8], first_block: u32) {
         for (index, bytes) in (first_block..).zip(bytes.chunks_exact(BLOCK)) {
-            if index > self.expect.block_index {
+            if index >= self.expect.block_index {
                 self.evidence = self.evidence.max(self.weigh(bytes, index));
             }
         }
@@ -182,14 +183,23 @@ impl Walk {
         let prelude = match block::first_look(bytes) {
             FirstLook::Header(prelude) => prelude,
             // Newer, and surely of this segment: what it says can't be read, so nothing may be cut.
-            FirstLook::Unsupported(salt, _) if self.expect.salt == Some(salt) => return Evidence::WasDurable,
+            FirstLook::Unsupported(salt, _)
+                if self.expect.salt == Some(salt) && index > self.expect.block_index =>
+            {
+                return Evidence::WasDurable;
+            }
             _ => return Evidence::Nothing,
         };
         if self.expect.salt.is_some_and(|salt| salt != prelude.salt) {
             return Evidence::Nothing;
         }
+        // The segment's salt says that it was written in this life, wherever a disk has put it. Where no salt is known, only
+        // its place tells it from what a record may hold. What stands at the end in its own place is what the walk met.
+        let (is_own, at_end) = (self.expect.salt.is_some(), index == self.expect.block_index);
         let belongs = |block_index: u32, epoch: u32| {
-            block_index == index && self.expect.epoch.is_none_or(|expected| expected == epoch)
+            let in_place = block_index == index;
+            let counts = if at_end { is_own && !in_place } else { is_own || in_place };
+            counts && self.expect.epoch.is_none_or(|expected| expected == epoch)
         };
         match prelude.kind {
             Kind::Frame => match FrameHeader::decode(bytes, prelude.salt) {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use tidelog_format::BLOCK;
+use tidelog_format::scan::Expect;
 use tidelog_format::verdict::{At, Evidence, Grade, Verdict, verdict};
 use tidelog_format::walk::{Step, Walk};
 
@@ -111,19 +112,25 @@ fn every_cell_of_the_table_is_reached_by_a_walk() {
 
 /// What a walk to `s` makes of a block behind it.
 fn weighed(writer: &Writer, block: &[u8], index: usize) -> Evidence {
-    let mut walk = Walk::new(writer.expect());
+    weighed_by(writer.expect(), writer, block, index)
+}
+
+fn weighed_by(expect: Expect, writer: &Writer, block: &[u8], index: usize) -> Evidence {
+    let mut walk = Walk::new(expect);
     while let Step::Frame(_) = walk.step(&writer.file[usize::try_from(walk.position()).unwrap()..], true) {}
     walk.look_behind(block, u32::try_from(index).unwrap());
     walk.finish(None).evidence
 }
 
 #[test]
-fn only_intact_headers_of_the_segment_in_their_own_place_are_evidence() {
+fn only_intact_headers_of_the_segment_are_evidence() {
     let writer = before_s();
     let witness = witness(Evidence::WasDurable, &writer, 3);
     let place = writer.block + 3;
     assert_eq!(weighed(&writer, &witness, place), Evidence::WasDurable);
-    assert_eq!(weighed(&writer, &witness, place + 1), Evidence::Nothing, "out of its place");
+    assert_eq!(weighed(&writer, &witness, place + 1), Evidence::WasDurable, "wherever a disk has put it");
+    assert_eq!(weighed(&writer, &witness, writer.block), Evidence::WasDurable, "also at s");
+    assert_eq!(weighed(&writer, &witness, writer.block - 1), Evidence::Nothing, "before s");
     assert_eq!(weighed(&writer, &flipped(&witness, 33), place), Evidence::Nothing, "damaged");
     for (byte, what) in [(16, "of another salt"), (64, "of another epoch")] {
         let mut other = flipped(&witness, byte);
@@ -134,6 +141,53 @@ fn only_intact_headers_of_the_segment_in_their_own_place_are_evidence() {
     assert_eq!(weighed(&writer, &newer(&witness), place), Evidence::WasDurable, "newer, and of this segment");
     let stale = flipped(&witness, 16);
     assert_eq!(weighed(&writer, &newer(&stale), place), Evidence::Nothing, "newer, and of another");
+}
+
+#[test]
+fn where_no_salt_is_known_a_header_counts_in_its_own_place_only() {
+    let mut writer = samples::open();
+    let last = (writer.block - 1) * BLOCK;
+    let end = writer.prepare_mark(false).bytes;
+    // The opening frame is damaged, so that the walk learns no salt.
+    writer.file[33] ^= 1;
+    for (salt, out_of_place) in [(Some(writer.salt), Evidence::WasDurable), (None, Evidence::Nothing)] {
+        let expect = Expect { salt, ..writer.expect() };
+        let in_place = weighed_by(expect, &writer, &end, writer.block);
+        assert_eq!(in_place, Evidence::WasDurable);
+        assert_eq!(weighed_by(expect, &writer, &end, writer.block + 1), out_of_place);
+        assert_eq!(weighed_by(expect, &writer, &end, 0), out_of_place);
+        assert_eq!(weighed_by(expect, &writer, &writer.file[last..last + BLOCK], 1), out_of_place);
+    }
+}
+
+#[test]
+fn what_stands_at_s_in_its_own_place_says_nothing_more() {
+    let writer = before_s();
+    for at in At::ALL.into_iter().filter(|at| *at != At::FileEnd) {
+        let block = standing(at, &writer);
+        assert_eq!(weighed(&writer, &block[..BLOCK], writer.block), Evidence::Nothing, "{at:?}");
+    }
+}
+
+#[test]
+fn a_frames_head_that_changed_places_with_its_marked_end_blocks_head_was_durable() {
+    let writer = samples::marked();
+    let frame = writer.returned.last().unwrap().frames[0].at;
+    let end = writer.block * BLOCK;
+    let mut file = writer.file.clone();
+    for at in 0..512 {
+        file.swap(frame + at, end + at);
+    }
+    let walked = crate::support::walking::walk(&file, writer.expect(), None);
+    assert_eq!((walked.outcome.verdict, walked.frames.len()), (Verdict::Corrupt, 3));
+    // Without the mark nothing says that the write had returned.
+    let writer = samples::open();
+    let mut file = writer.file.clone();
+    for at in 0..512 {
+        file.swap(frame + at, end + at);
+    }
+    let walked = crate::support::walking::walk(&file, writer.expect(), None);
+    assert_eq!(walked.outcome.verdict, Verdict::Torn);
 }
 
 #[test]
