@@ -167,7 +167,19 @@ pub enum OpenError {
         /// What is newer.
         source: Unsupported,
     },
-    /// A file of another cluster or shard.
+    /// A file is not the segment that its name says: files were exchanged, or one was copied over another. Nothing was
+    /// changed.
+    #[error(
+        "{file}: {what}. Nothing was changed: put each file back under its own name; move a copy away",
+        file = file.display()
+    )]
+    Misplaced {
+        /// The file.
+        file: PathBuf,
+        /// What it is instead.
+        what: String,
+    },
+    /// A file of another cluster or shard, or with a name that no shard gives.
     #[error("{file} belongs to another {what}; move it away", file = file.display())]
     Foreign {
         /// The file.

@@ -1,6 +1,7 @@
 //! Whether files are what their names say: a copy of a segment under another name has good checksums everywhere.
 
 use tidelog_format::block::BLOCK;
+use tidelog_format::first_block::{FirstBlock, Holds};
 use tidelog_format::opening::Opening;
 use tidelog_format::scan::Expect;
 use tidelog_format::walk::Walk;
@@ -28,9 +29,34 @@ pub(crate) fn check(opening: &Opening, id: SegmentId, spec: &ShardSpec) -> Resul
         return foreign("shard");
     }
     if opening.number != id.number {
-        return foreign("place");
+        let what = format!("it holds segment {}", opening.number);
+        return Err(OpenError::Misplaced { file: id.path(&spec.dir), what });
     }
     Ok(())
+}
+
+/// Refuses a file that has no frame of its own segment and holds what no recycled file can hold (docs/recovery.md): then it
+/// stands in another's place, and taking it for one that waits for its turn would lose what is in it or in the other.
+/// `names` are those of all files of the shard; `is_dropped`: its own frames do not count, as the metadata says.
+pub(crate) fn check_unbegun(
+    first: &FirstBlock,
+    id: SegmentId,
+    spec: &ShardSpec,
+    names: &[SegmentId],
+    is_dropped: bool,
+) -> Result<(), OpenError> {
+    let file = || id.path(&spec.dir);
+    let holds = SegmentId { number: first.opening.number, epoch: first.epoch };
+    let held = format!("it holds segment {} of epoch {}", holds.number, holds.epoch);
+    let what = match first.held_by(Some(&spec.cluster), Some(spec.shard), id.epoch, id.number) {
+        Holds::OtherCluster => return Err(OpenError::Foreign { file: file(), what: "cluster" }),
+        Holds::OtherShard(_) => return Err(OpenError::Foreign { file: file(), what: "shard" }),
+        Holds::Later => held,
+        Holds::Earlier if names.contains(&holds) => format!("{held}, which has a file of its own"),
+        Holds::Itself if !is_dropped => format!("{held}, which does not follow the segment before"),
+        Holds::Earlier | Holds::Itself => return Ok(()),
+    };
+    Err(OpenError::Misplaced { file: file(), what })
 }
 
 /// Refuses names that no shard gives its files: numbers begin with 1, each is used once, and epochs grow with them.

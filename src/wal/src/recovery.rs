@@ -3,7 +3,9 @@
 //!
 //! Only the segments behind the newest sealed one are read. Sealing goes in order, so all before it are sealed.
 
+mod holes;
 mod shared_span;
+mod unbegun;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -139,8 +141,14 @@ struct Recovery<'a, D: Disk> {
     index: SegmentIndex,
     segments: Segments,
     from: Continuation,
-    /// Number of the segment before the next one to be judged, if there is one.
+    /// Identities of all files, by their names, in order.
+    names: Vec<SegmentId>,
+    /// Number of the newest segment that has frames here.
     last_number: Option<u64>,
+    /// Number of the file before the next one to be judged, begun or not.
+    seen: Option<u64>,
+    /// Files of the span that [`SpanBase`] tells of that are not begun.
+    unbegun_of_span: usize,
     /// Epoch of the last segment that was walked, and the salt it announced for the next one of its span.
     announced: Option<(u32, Salt)>,
     /// The segment before lost its end: the next one need not follow it.
@@ -172,7 +180,10 @@ pub(crate) async fn recover<D: Disk>(
         index: SegmentIndex::default(),
         segments: Segments::default(),
         from: Continuation { next_lsn: FIRST_LSN, chain: 0, predecessor: None, last_append_time: 0 },
+        names: Vec::new(),
         last_number: None,
+        seen: None,
+        unbegun_of_span: 0,
         announced: None,
         lost: false,
         hole: None,
@@ -185,12 +196,11 @@ pub(crate) async fn recover<D: Disk>(
     // A span that is still to be opened has no files yet.
     let newest = if purpose == Purpose::Judge { spec.epoch.saturating_sub(1) } else { spec.epoch };
     let mut files = list(disk, spec, newest).await?;
-    let begun_here = |epoch: u32| files.iter().any(|file| file.id.epoch >= epoch);
-    let untouched = recovery.base.filter(|base| !begun_here(base.epoch));
+    recovery.names = files.iter().map(|file| file.id).collect();
     let open = recovery.take_sealed(&mut files).await?;
     let knows_salt =
         base.filter(|base| recovery.segments.newest().is_none_or(|last| last.id.epoch < base.epoch));
-    recovery.announced = knows_salt.map(|base| (base.epoch, base.salt));
+    recovery.announced = knows_salt.map(|base| (base.epoch, base.salt)).or(recovery.announced);
     let last_begun = recovery.last_begun(&open).await?;
     for (at, file) in open.iter().enumerate() {
         recovery.resumes = Some(at) == last_begun;
@@ -200,6 +210,8 @@ pub(crate) async fn recover<D: Disk>(
         }
         recovery.judge(file, open.get(at + 1)).await?;
     }
+    let of_span = |base: &SpanBase| recovery.names.iter().filter(|id| id.epoch >= base.epoch).count();
+    let untouched = recovery.base.filter(|base| of_span(base) == recovery.unbegun_of_span);
     match (untouched, purpose) {
         // What this disk lacks of the spans before is copied from others.
         (Some(base), Purpose::Follow | Purpose::End(_)) => recovery.begin_at(&base),
@@ -268,6 +280,7 @@ impl<D: Disk> Recovery<'_, D> {
             if let Some((trailer, footer)) = self.read_seal(file).await? {
                 let opening = self.read_opening(file).await?;
                 self.check_identity(opening.as_ref(), file)?;
+                self.announced = opening.map(|opening| (file.id.epoch, opening.next_salt));
                 self.take_newest(file, &trailer, footer);
                 break;
             }
@@ -299,7 +312,7 @@ impl<D: Disk> Recovery<'_, D> {
             }),
             last_append_time: footer.last_append_time,
         };
-        self.last_number = Some(file.id.number);
+        (self.last_number, self.seen) = (Some(file.id.number), Some(file.id.number));
         let footer = Some(Arc::new(footer));
         self.segments.insert(Segment { id: file.id, len: file.len, footer, sealed: true });
     }
@@ -328,11 +341,12 @@ impl<D: Disk> Recovery<'_, D> {
         if self.is_behind_end(file) {
             return self.drop_behind_end(file, path).await;
         }
+        let before = (self.from.next_lsn, self.from.chain);
         if let Some(base) = self.base.filter(|_| self.begins_span(file)) {
             // Where the files before end otherwise, they were seen so, and the loss accepted, before this one was begun.
             (self.from.next_lsn, self.from.chain) = (base.lsn, base.chain);
         }
-        let missing = match self.last_number {
+        let missing = match self.seen {
             // A follower may hold a span and not yet the one before.
             Some(_) if self.purpose != Purpose::Judge && self.begins_span(file) => false,
             Some(last) => last + 1 != file.id.number,
@@ -360,14 +374,17 @@ impl<D: Disk> Recovery<'_, D> {
         let (digest, last_time) = (walk.digest(), walk.last_append_time());
         let opened = walk.opening().is_some();
         self.announced = walk.opening().map(|opening| (file.id.epoch, opening.next_salt));
+        // Behind the last file of the spans before stands what the metadata has decided.
+        let is_last = successor.is_none_or(|next| self.base.is_some_and(|base| next.id.epoch >= base.epoch));
+        let decided = self.base.filter(|base| is_last && file.id.epoch < base.epoch).map(|base| base.lsn);
         let said = match successor {
-            Some(successor) => self.predecessor_said_by(successor, file).await?,
-            // Behind the last file of the spans before stands what the metadata has decided.
-            None => self.base.filter(|base| file.id.epoch < base.epoch).map(|base| base.lsn),
+            Some(successor) => self.predecessor_said_by(successor, file).await?.or(decided),
+            None => decided,
         };
         let (resumable, salt) =
             (resumes.then(|| walk.clone()), walk.opening().map(|opening| opening.next_salt));
-        let outcome = if self.ends_at(&walk) { walk.end_here() } else { walk.finish(said) };
+        let is_decided = self.ends_at(&walk);
+        let outcome = if is_decided { walk.end_here() } else { walk.finish(said) };
         self.report.verdicts.push(SegmentVerdict {
             file: path.clone(),
             position: outcome.position,
@@ -377,6 +394,10 @@ impl<D: Disk> Recovery<'_, D> {
         });
         if let Cause::Unsupported(source) = outcome.cause {
             return Err(OpenError::Unsupported { file: path, source });
+        }
+        // Damage that its own frames or the next file prove is told as such.
+        if !opened && outcome.verdict != Verdict::Corrupt {
+            self.check_unbegun(file, is_decided).await?;
         }
         self.from.last_append_time = last_time.unwrap_or(self.from.last_append_time);
         if outcome.verdict == Verdict::Corrupt && !self.options.accept_loss {
@@ -389,6 +410,9 @@ impl<D: Disk> Recovery<'_, D> {
             return Ok(());
         }
         let footer = opened.then(|| self.follow(file, base_lsn, &outcome));
+        if !opened {
+            self.pass_over(file, before);
+        }
         self.to_end.push(ToEnd { file: *file, path, handle, outcome, footer, digest });
         Ok(())
     }
@@ -467,61 +491,9 @@ impl<D: Disk> Recovery<'_, D> {
         file: &SegmentFile,
     ) -> Result<Option<u64>, IoError> {
         let opening = self.read_opening(successor).await?;
-        let said = opening.filter(|opening| opening.number == successor.id.number);
+        let said = opening.filter(|opening| identity::check(opening, successor.id, self.spec).is_ok());
         let before = said.and_then(|opening| opening.predecessor);
         Ok(before.filter(|before| before.number == file.id.number).map(|before| before.last_lsn + 1))
-    }
-
-    /// A segment is missing: what is before it can be read, nothing is changed.
-    fn stop_at_gap(&mut self, file: &SegmentFile) {
-        let last = self.last_number.unwrap_or_default();
-        let what =
-            format!("segments {} to {} of the shard are missing", last + 1, file.id.number.saturating_sub(1));
-        let hole =
-            Arc::new(Hole { file: file.id.path(&self.spec.dir), from: 0, lsn: self.from.next_lsn, what });
-        tracing::error!(shard = self.spec.shard, lsn = self.from.next_lsn, %hole, "shard is read-only");
-        self.hole = Some(hole);
-    }
-
-    /// Damaged acknowledged data: what is before it can be read, nothing is changed.
-    fn stop_at_hole(
-        &mut self,
-        file: &SegmentFile,
-        path: PathBuf,
-        base_lsn: u64,
-        outcome: &Outcome,
-        opened: bool,
-    ) {
-        let lsn = outcome.expect.lsn.unwrap_or_default();
-        let what = format!("{:?}: {:?}", outcome.at, outcome.cause);
-        let hole = Arc::new(Hole { file: path, from: outcome.position, lsn, what });
-        tracing::error!(shard = self.spec.shard, lsn, %hole, "shard is read-only");
-        self.hole = Some(hole);
-        if opened {
-            let footer = Some(Arc::new(self.index.seal(&sealed_as(base_lsn, outcome))));
-            self.segments.insert(Segment { id: file.id, len: file.len, footer, sealed: false });
-        }
-    }
-
-    /// Where the span begins and nothing of it is here, the files before it must end as the metadata says.
-    fn meet(&mut self, base: &SpanBase) {
-        if (self.from.next_lsn, self.from.chain) == (base.lsn, base.chain) {
-            return;
-        }
-        let (end, lsn) = (self.from.next_lsn, base.lsn);
-        let what = format!(
-            "the files end at LSN {end}, and by the metadata at {lsn}, where span {} begins",
-            base.epoch
-        );
-        let file = self.segments.newest().map_or(self.spec.dir.clone(), |last| last.id.path(&self.spec.dir));
-        let hole = Arc::new(Hole { file, from: 0, lsn: end.min(lsn), what });
-        if self.options.accept_loss {
-            tracing::error!(shard = self.spec.shard, lsn, %hole, "loss accepted: the shard goes on where its span begins");
-            (self.from.next_lsn, self.from.chain, self.from.predecessor) = (base.lsn, base.chain, None);
-        } else {
-            tracing::error!(shard = self.spec.shard, lsn, %hole, "shard is read-only");
-            self.hole = Some(hole);
-        }
     }
 
     /// Goes on behind a segment: gives its footer.
@@ -535,7 +507,7 @@ impl<D: Disk> Recovery<'_, D> {
             last_lsn: footer.next_lsn - 1,
             chain: footer.chain,
         });
-        self.last_number = Some(file.id.number);
+        (self.last_number, self.seen) = (Some(file.id.number), Some(file.id.number));
         let known = Some(Arc::new(Footer { producers: Vec::new(), ..footer.clone() }));
         self.segments.insert(Segment { id: file.id, len: file.len, footer: known, sealed: false });
         footer

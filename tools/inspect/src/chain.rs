@@ -1,7 +1,10 @@
 //! How a shard's segments follow each other: what each must be by those before, and where each ends by the next.
 
+use std::path::Path;
+
 use tidelog_format::BLOCK;
 use tidelog_format::block::Salt;
+use tidelog_format::first_block::FirstBlock;
 use tidelog_format::footer::Footer;
 use tidelog_format::opening::Opening;
 use tidelog_format::scan::Expect;
@@ -207,6 +210,12 @@ fn ends_at(file: &SegmentFile, next: &SegmentFile) -> Option<u64> {
     let before = first.opening.predecessor?;
     let follows = Some((before.epoch, before.number)) == file.id;
     (follows && first.opening.number == next.id?.1).then(|| before.last_lsn.checked_add(1)).flatten()
+}
+
+/// Whose opening frame stands in a file's first block.
+pub(crate) fn first_block(path: &Path) -> Option<FirstBlock> {
+    let mut window = Window::open_small(path).ok()?;
+    FirstBlock::read(window.view(0, BLOCK).ok()?.bytes)
 }
 
 /// The first frame of a file, if it is intact. Whatever keeps it from being read is told when its turn comes.

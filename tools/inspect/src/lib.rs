@@ -36,6 +36,7 @@ mod identity;
 mod index;
 mod lost;
 mod manual;
+mod misplaced;
 mod names;
 mod offsets;
 mod output;

@@ -12,6 +12,7 @@ use crate::coverage::Coverage;
 use crate::error::InspectError;
 use crate::finding::{Finding, Severity, Subject};
 use crate::identity::Identity;
+use crate::misplaced;
 use crate::promises::Span;
 use crate::read::{ReadSegment, judge, known_of, read_segment, seal_of, unreadable};
 use crate::remembered::Remembered;
@@ -192,6 +193,11 @@ impl<'a> Shard<'a> {
         let (mut read, mut checker) = self.read(file, next)?;
         let mut findings = std::mem::take(&mut read.findings);
         let mut report = self.report(&read, &checker);
+        if let Some(misplaced) = misplaced::judge(file, self.folder, self.superblock, &read) {
+            // It does not wait for its turn.
+            findings.retain(|found| found.subject != Subject::Tail || found.is_loud());
+            findings.push(misplaced);
+        }
         if read.is_earlier_life {
             // What is in it is of no segment that counts.
             self.past.index = before;

@@ -90,6 +90,7 @@ impl<D: Disk> Recovery<'_, D> {
         file: &SegmentFile,
         path: PathBuf,
     ) -> Result<(), OpenError> {
+        self.check_unbegun(file, true).await?;
         let handle = self.disk.open(&path, Access::Durable).await?;
         let outcome = Walk::new(Expect { epoch: Some(file.id.epoch), ..Expect::default() }).end_here();
         self.to_end.push(ToEnd { file: *file, path, handle, outcome, footer: None, digest: [0; 16] });
@@ -109,7 +110,7 @@ impl<D: Disk> Recovery<'_, D> {
         handle.sync().await?;
         self.from.next_lsn = outcome.expect.lsn.unwrap_or(self.from.next_lsn);
         self.from.chain = outcome.expect.chain.unwrap_or(self.from.chain);
-        self.last_number = Some(file.id.number);
+        (self.last_number, self.seen) = (Some(file.id.number), Some(file.id.number));
         let waiting: usize = self.uncommitted.iter().map(|frame| frame.bytes.len()).sum();
         let shown = outcome.position.saturating_sub(waiting as u64);
         self.resumed = Some(Resumed { id: file.id, handle, walk, next_salt, shown });

@@ -14,6 +14,7 @@ mod explain;
 mod export;
 mod filters;
 mod index;
+mod misplaced;
 mod place;
 mod producers;
 mod promises;

@@ -3,9 +3,12 @@
 use serde_json::Value;
 use tidelog_format::BLOCK;
 use tidelog_format::end_block::EndBlock;
+use tidelog_format::opening::Opening;
 use tidelog_format::trailer::Trailer;
 
-use crate::place::{Place, problems, run};
+use crate::place::{CLUSTER, EPOCH, Place, SEGMENT_BYTES, problems, run};
+use crate::support::batches::batch;
+use crate::support::writer::Writer;
 
 fn notes(place: &Place) -> (i32, Vec<Value>) {
     let ran = run(&["verify", "--output", "json"], place.path());
@@ -92,9 +95,11 @@ fn a_file_that_ends_in_its_last_frame_has_an_unproved_end() {
 #[test]
 fn a_segment_prepared_and_not_begun_is_a_note_even_if_it_holds_an_earlier_life() {
     let place = Place::clean();
-    let old = std::fs::read(place.segment(0, 1)).unwrap();
-    for content in [vec![0; 65536], Vec::new(), old] {
-        // Its content is of shard 0: another salt than the one that segment 3 announces.
+    // Of a span before: another salt than the one that segment 3 announces.
+    let opening = Opening::new(CLUSTER, 1, 1, SEGMENT_BYTES);
+    let mut old = Writer::new(vec![0; 65536], opening, [1; 16], EPOCH - 1, 1);
+    old.write(&[batch(7, 0, 1000, &[b"old"])]);
+    for content in [vec![0; 65536], Vec::new(), old.file] {
         std::fs::write(place.segment(1, 4), content).unwrap();
         let (code, found) = notes(&place);
         assert_eq!(code, 0, "{found:?}");

@@ -1,0 +1,195 @@
+//! A file that stands in another's place is refused; one that waits for its turn is not.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may be blunt, its helpers too")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use support::*;
+use tidelog_format::verdict::Verdict;
+use tidelog_io::clock::Clock;
+use tidelog_io::random::Entropy;
+use tidelog_io::sim::{Sim, block_on_sim};
+use tidelog_wal::{Ended, OpenError, Options, ShardSpec, SpanBase, Status, Wal, find_shard, open_shard};
+
+type Files = BTreeMap<PathBuf, Vec<u8>>;
+
+/// What lies in a folder, spares apart.
+fn files(sim: &Sim) -> Files {
+    let spare = |path: &Path| path.components().any(|part| part.as_os_str() == "spare");
+    let all = sim.files().into_iter().filter(|path| !spare(path));
+    all.map(|path| (path.clone(), sim.read_file(&path).unwrap())).collect()
+}
+
+fn disk(files: &Files) -> Sim {
+    let sim = Sim::new(3);
+    for (path, bytes) in files {
+        sim.write_file(path, bytes);
+    }
+    sim
+}
+
+fn path(epoch: u32, number: u64) -> PathBuf {
+    PathBuf::from(format!("/data/shards/1/{epoch:010}-{number:020}.seg"))
+}
+
+/// One life of a shard: some records, nothing stopped.
+async fn life(wal: Wal, ledger: &mut Ledger, records: usize) {
+    if wal.partition(1).is_none() {
+        create(&wal, 1).await;
+    }
+    for n in 0..records {
+        let value = [format!("{n} {}", "-".repeat(20_000))];
+        let durable = wal.append(1, batch(&value)).await.unwrap();
+        ledger.note(1, durable.base_offset(), &value);
+    }
+}
+
+/// Three lives; each has more than a segment, and the newest segment is open.
+fn lives(shard: u64) -> (Files, Ledger) {
+    let (sim, mut ledger) = (Sim::new(shard), Ledger::default());
+    for epoch in 1..=3 {
+        block_on_sim(&sim, async |disk| {
+            let spec = ShardSpec { shard, ..spec(epoch) };
+            let options = Options { spares: 0, ..options() };
+            let entropy = Entropy::seeded(u64::from(epoch) * 31 + shard);
+            let clock = Clock::manual(1_700_000_000_000);
+            let (wal, engine, _) = open_shard(disk, spec, options, clock, entropy).await.unwrap();
+            let running = tokio::task::spawn_local(engine.run());
+            life(wal, &mut ledger, 14).await;
+            running.abort();
+        })
+        .unwrap();
+    }
+    (files(&sim), ledger)
+}
+
+/// Refused with a word about this file, and nothing is changed.
+fn is_refused(damaged: &Files, file: &Path) {
+    let sim = disk(damaged);
+    let refused = with_shard(&sim, 4, options(), async |wal, _| wal.status());
+    match &refused {
+        Err(OpenError::Misplaced { file: named, .. } | OpenError::Foreign { file: named, .. }) => {
+            assert!(named == file, "{refused:?}");
+        }
+        // Where the segment's salt is known from nowhere, frames of the same epoch may be its own behind a damaged one.
+        Ok(Status::ReadOnly(hole)) if first_of_epoch(damaged, file) => assert!(hole.file == file, "{hole}"),
+        _ => panic!("{refused:?}"),
+    }
+    assert!(files(&sim) == *damaged, "{refused:?}: a refused folder is as it was");
+}
+
+fn first_of_epoch(files: &Files, file: &Path) -> bool {
+    let epoch = |path: &Path| path.file_stem().unwrap().to_str().unwrap()[..10].to_owned();
+    files.keys().find(|other| epoch(other) == epoch(file)).is_some_and(|first| first == file)
+}
+
+#[test]
+fn two_files_that_were_exchanged_are_refused_and_nothing_is_changed() {
+    let (intact, _) = lives(1);
+    let names: Vec<&PathBuf> = intact.keys().collect();
+    let (newest, others) = names.split_last().unwrap();
+    assert!(others.len() > 3, "{names:?}");
+    for other in others {
+        let mut damaged = intact.clone();
+        damaged.insert((*newest).clone(), intact[*other].clone());
+        damaged.insert((*other).clone(), intact[*newest].clone());
+        let sim = disk(&damaged);
+        let refused = with_shard(&sim, 4, options(), async |wal, _| wal.status());
+        assert!(matches!(refused, Err(OpenError::Misplaced { .. })), "{}: {refused:?}", other.display());
+        assert!(files(&sim) == damaged);
+    }
+}
+
+#[test]
+fn an_older_segment_that_was_copied_over_the_newest_one_is_refused() {
+    let (intact, _) = lives(1);
+    let newest = intact.keys().next_back().unwrap();
+    for other in intact.keys().filter(|other| *other != newest) {
+        let mut damaged = intact.clone();
+        damaged.insert(newest.clone(), intact[other].clone());
+        is_refused(&damaged, newest);
+    }
+}
+
+#[test]
+fn a_segment_of_another_shard_or_cluster_in_the_newest_ones_place_is_refused() {
+    let (intact, _) = lives(1);
+    let (foreign, _) = lives(2);
+    let newest = intact.keys().next_back().unwrap();
+    for content in foreign.values() {
+        let mut damaged = intact.clone();
+        damaged.insert(newest.clone(), content.clone());
+        is_refused(&damaged, newest);
+        // Nor is it taken for a file that waits behind the newest one.
+        damaged.insert(newest.clone(), intact[newest].clone());
+        let next = path(3, number(newest) + 1);
+        damaged.insert(next.clone(), content.clone());
+        is_refused(&damaged, &next);
+    }
+}
+
+#[test]
+fn a_newer_segment_under_an_older_segments_name_is_refused_though_the_newest_is_there() {
+    let (intact, _) = lives(1);
+    let newest = intact.keys().next_back().unwrap();
+    let mut damaged = intact.clone();
+    // Of the newest one a copy stands where a file waits for its turn.
+    damaged.insert(path(3, number(newest) + 1), intact[newest].clone());
+    is_refused(&damaged, &path(3, number(newest) + 1));
+}
+
+fn number(path: &Path) -> u64 {
+    let name = path.file_stem().unwrap().to_str().unwrap();
+    name.split_once('-').unwrap().1.parse().unwrap()
+}
+
+#[test]
+fn a_recycled_file_that_waits_for_its_turn_is_put_away_and_nothing_is_lost() {
+    let (mut intact, ledger) = lives(1);
+    let newest = intact.keys().next_back().unwrap().clone();
+    // The oldest segment was given back: its file waits under the next number.
+    let oldest = intact.keys().next().unwrap().clone();
+    let old = intact.remove(&oldest).unwrap();
+    let next = path(3, number(&newest) + 1);
+    for content in [old.as_slice(), &old[..8192], &[], &vec![0; SEGMENT as usize]] {
+        let mut waiting = intact.clone();
+        waiting.insert(next.clone(), content.to_vec());
+        // A second one behind it: its number was given out as well.
+        waiting.insert(path(3, number(&newest) + 2), vec![0; SEGMENT as usize]);
+        let sim = disk(&waiting);
+        with_shard(&sim, 4, options(), async |wal, recovered| {
+            assert!(matches!(wal.status(), Status::Running), "{:?} {recovered:?}", wal.status());
+            assert!(recovered.cut.iter().all(|cut| cut.from == cut.to), "{recovered:?}");
+            let last = *ledger.acked[&1].keys().next_back().unwrap();
+            assert_eq!(wal.partition(1).unwrap().next_offset, last + 1);
+            wal.append(1, batch(&["next".to_owned()])).await.unwrap();
+        })
+        .unwrap();
+        assert!(!files(&sim).contains_key(&next), "put away");
+    }
+}
+
+#[test]
+fn a_file_that_waits_in_the_place_of_a_spans_first_segment_does_not_hide_that_the_span_before_is_short() {
+    let (mut intact, _) = lives(1);
+    let judged = |files: &Files, epoch: u32, base: Option<SpanBase>| -> Ended {
+        let find = async |disk| find_shard(disk, spec(epoch), base, options()).await.unwrap().ended();
+        block_on_sim(&disk(files), find).unwrap()
+    };
+    let ended = judged(&intact, 4, None);
+    let base = Some(SpanBase { epoch: 4, lsn: ended.lsn, chain: ended.chain, salt: [7; 16] });
+    let newest = intact.keys().next_back().unwrap().clone();
+    let mut waiting = intact.clone();
+    waiting.insert(path(4, number(&newest) + 1), vec![0; SEGMENT as usize]);
+    let whole = judged(&waiting, 5, base);
+    assert_eq!((whole.lsn, whole.chain), (ended.lsn, ended.chain));
+    assert_ne!(whole.verdict, Verdict::Corrupt);
+    // The newest segment is gone, and the waiting file has its number.
+    intact.remove(&newest);
+    intact.insert(path(4, number(&newest)), vec![0; SEGMENT as usize]);
+    let short = judged(&intact, 5, base);
+    assert_eq!(short.verdict, Verdict::Corrupt, "{short:?}");
+    assert!(short.lsn < ended.lsn, "{short:?}");
+}
