@@ -21,8 +21,7 @@ impl Directory {
     pub(crate) fn of(sim: &Sim) -> Directory {
         let mut files = BTreeMap::new();
         for path in sim.files() {
-            let name = path.strip_prefix(ROOT).unwrap_or(&path).display().to_string();
-            files.insert(name, Arc::new(sim.read_file(&path).unwrap_or_default()));
+            files.insert(below_root(&path), Arc::new(sim.read_file(&path).unwrap_or_default()));
         }
         Directory { files }
     }
@@ -54,6 +53,11 @@ pub(crate) fn on_disk(name: &str) -> PathBuf {
     Path::new(ROOT).join(name)
 }
 
+/// The name of a path on the simulated disk.
+pub(crate) fn below_root(path: &Path) -> String {
+    path.strip_prefix(ROOT).unwrap_or(path).display().to_string()
+}
+
 /// A shard's folder below the directory.
 pub(crate) fn folder(shard: u64) -> String {
     format!("{}/{shard}", name::SHARDS)
@@ -74,4 +78,14 @@ pub(crate) fn segment(path: &str) -> Option<(u64, u32, u64)> {
 /// The path of a segment.
 pub(crate) fn segment_path(shard: u64, epoch: u32, number: u64) -> String {
     format!("{}/{}", folder(shard), name::segment(epoch, number))
+}
+
+/// A number in a file, little-endian.
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    bytes[at..at + 8].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+/// One of four bytes.
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u64 {
+    bytes[at..at + 4].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }

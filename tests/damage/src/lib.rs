@@ -11,15 +11,19 @@
 //! Every case is one of
 //! - *named*: a reader says what is wrong and where, and serves nothing false;
 //! - *unproved*: the end of an open segment that nothing proves was cut, said so, and kept in `lost+found`;
+//! - *untold*: nothing is left that tells of the last writes; only the metadata or another node can;
 //! - *harmless*: everything that was acknowledged is served as it was written.
 //!
-//! What is harmless and said by nobody must lie where nothing was written ([`region`]). A reader never changes a file.
+//! Of what is unproved or untold each case must be excused by a rule with its proof ([`excused`]). What is harmless and said
+//! by nobody must lie where nothing was written ([`region`]). A reader never changes a file.
 #![forbid(unsafe_code)]
 
 mod build;
 mod damage;
 mod directory;
+mod excused;
 mod fuzz;
+mod heads;
 mod inspected;
 mod opened;
 mod recovered;

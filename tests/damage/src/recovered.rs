@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use tidelog_format::entry::EntryKind;
 use tidelog_format::name;
-use tidelog_format::verdict::Verdict;
 use tidelog_io::sim::Sim;
-use tidelog_wal::{ReadError, Recovered, Status, Wal};
+use tidelog_wal::{Cut, ReadError, Recovered, Status, Wal};
 
 use crate::build::{options, spec, with_shard};
+use crate::directory::below_root;
 use crate::truth::{Partition, Shard};
 
 /// Bytes asked for in one read: several frames, and less than a segment.
@@ -21,21 +21,32 @@ pub(crate) enum Recovery {
     Sound,
     /// Everything is served, and what was cut off or rebuilt was said.
     Told(String),
-    /// The end of the open segment was cut off, said so, and kept.
+    /// What was acknowledged was cut off, said so and kept, and that is excused.
     Cut(String),
+    /// What was acknowledged is gone, nothing is said of it, and that is excused.
+    Untold(String),
     /// Something is wrong and is named; what is served is the truth.
     Named(String),
-    /// What was acknowledged from this LSN on is not served, and nothing is said of it.
-    Lost(u64, String),
+    /// What was acknowledged is not served, and no read names it: a broken promise, if there is no excuse.
+    Lost {
+        /// The lowest LSN of it.
+        lsn: u64,
+        what: String,
+        /// Files that were cut, and where.
+        cut: Vec<(String, u64)>,
+    },
     /// A promise was broken.
     Wrong(String),
 }
 
-/// Recovers the shard on `sim` in a new epoch and reads everything. A file that was `cut_short` may have lost what showed
-/// that a write had returned.
-pub(crate) fn recover(sim: &Sim, shard: u64, epoch: u32, truth: &Shard, cut_short: bool) -> Recovery {
+/// Recovers the shard on `sim` in a new epoch and reads everything.
+pub(crate) fn recover(sim: &Sim, shard: u64, epoch: u32, truth: &Shard) -> Recovery {
+    let found = segments(sim);
     let opened = with_shard(sim, spec(shard, epoch), options(), async |wal, recovered| {
-        judge(sim, &wal, &recovered, truth, cut_short).await
+        match not_kept(sim, &found, &recovered.cut) {
+            Some(wrong) => Recovery::Wrong(wrong),
+            None => judge(sim, &wal, &recovered, truth).await,
+        }
     });
     match opened {
         Ok(recovery) => recovery,
@@ -64,7 +75,27 @@ impl Seen {
     }
 }
 
-async fn judge(sim: &Sim, wal: &Wal, recovered: &Recovered, truth: &Shard, cut_short: bool) -> Recovery {
+/// Bytes that were cut off and are not where the report says.
+fn not_kept(sim: &Sim, found: &[(PathBuf, Vec<u8>)], cuts: &[Cut]) -> Option<String> {
+    let is_kept = |cut: &&Cut| {
+        let (Some((_, before)), Ok(kept)) =
+            (found.iter().find(|(path, _)| *path == cut.file), sim.read_file(&cut.kept_in))
+        else {
+            return false;
+        };
+        let (from, to) = (cut.from.min(before.len() as u64), cut.to.min(before.len() as u64));
+        kept.starts_with(&before[from as usize..to as usize])
+    };
+    let lost = cuts.iter().find(|cut| !is_kept(cut))?;
+    Some(format!(
+        "{} was cut at {}, and that is not in {}",
+        lost.file.display(),
+        lost.from,
+        lost.kept_in.display()
+    ))
+}
+
+async fn judge(sim: &Sim, wal: &Wal, recovered: &Recovered, truth: &Shard) -> Recovery {
     let before = segments(sim);
     let mut seen = Seen::default();
     for (id, partition) in &truth.partitions {
@@ -77,7 +108,7 @@ async fn judge(sim: &Sim, wal: &Wal, recovered: &Recovered, truth: &Shard, cut_s
     {
         seen.wrong(format!("reading changed {}", path.display()));
     }
-    conclude(wal, recovered, truth, seen, cut_short)
+    conclude(wal, recovered, seen)
 }
 
 /// All segments; the engine may fill spares meanwhile.
@@ -87,35 +118,20 @@ fn segments(sim: &Sim) -> Vec<(PathBuf, Vec<u8>)> {
     all.map(|path| (path.clone(), sim.read_file(&path).unwrap_or_default())).collect()
 }
 
-fn conclude(wal: &Wal, recovered: &Recovered, truth: &Shard, seen: Seen, cut_short: bool) -> Recovery {
+fn conclude(wal: &Wal, recovered: &Recovered, seen: Seen) -> Recovery {
     if let Some(wrong) = seen.wrong {
         return Recovery::Wrong(wrong);
     }
     if let Status::ReadOnly(hole) = wal.status() {
         return Recovery::Named(hole.to_string());
     }
-    let cut = recovered.cut.iter().map(|cut| format!("{}: cut at {}", cut.file.display(), cut.from)).next();
-    match (seen.lost, cut, seen.named) {
-        (Some((lsn, what)), Some(cut), _)
-            if truth.is_unproved(lsn) || ends_in_the_file(recovered) || cut_short =>
-        {
-            Recovery::Cut(format!("{cut}; {what}"))
-        }
-        (Some((lsn, what)), cut, _) => Recovery::Lost(lsn, format!("{what} ({cut:?})")),
-        (None, _, Some(named)) => Recovery::Named(named),
-        (None, Some(cut), None) => Recovery::Told(cut),
+    let cut: Vec<_> = recovered.cut.iter().map(|cut| (below_root(&cut.file), cut.from)).collect();
+    match (seen.lost, seen.named, cut.first()) {
+        (Some((lsn, what)), ..) => Recovery::Lost { lsn, what, cut },
+        (None, Some(named), _) => Recovery::Named(named),
+        (None, None, Some((file, from))) => Recovery::Told(format!("{file}: cut at {from}")),
         (None, None, None) => Recovery::Sound,
     }
-}
-
-/// Whether a segment's file ended where its frames did: nothing in the file can say what a cut took away.
-fn ends_in_the_file(recovered: &Recovered) -> bool {
-    use tidelog_format::Damage;
-    use tidelog_format::walk::Cause;
-    recovered.verdicts.iter().any(|found| {
-        matches!(found.cause, Cause::Damage(Damage::Truncated { .. }))
-            && matches!(found.verdict, Verdict::End(_))
-    })
 }
 
 /// Reads a partition from its first wanted record to its end.

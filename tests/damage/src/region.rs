@@ -6,7 +6,7 @@ use std::ops::Range;
 use tidelog_format::BLOCK;
 use tidelog_format::name;
 
-use crate::directory::segment;
+use crate::directory::{segment, u32_at, u64_at};
 
 /// What a byte belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +76,8 @@ impl Regions {
             }
             match rest[14] {
                 1 => {
-                    let (lsn, used) = (u64_at(rest, 32), 128 + u32_at(rest, 72));
+                    let (lsn, used) =
+                        (u64_at(rest, 32), 128 + usize::try_from(u32_at(rest, 72)).unwrap_or(usize::MAX));
                     self.push(at + used, Region::Frame(lsn));
                     self.push(at + used.next_multiple_of(BLOCK), Region::Padding(lsn));
                 }
@@ -91,19 +92,12 @@ impl Regions {
         }
     }
 
-    /// LSNs of all frames.
-    pub(crate) fn frames(&self) -> impl Iterator<Item = u64> {
-        self.0.iter().filter_map(|(_, region)| match region {
-            Region::Frame(lsn) => Some(*lsn),
+    /// All frames: LSN, first byte, first byte behind what counts.
+    pub(crate) fn frames(&self) -> impl Iterator<Item = (u64, Range<usize>)> {
+        self.0.iter().filter_map(|(range, region)| match region {
+            Region::Frame(lsn) => Some((*lsn, range.clone())),
             _ => None,
         })
-    }
-
-    /// The blocks of the frame with this LSN, and where the end block begins.
-    pub(crate) fn write_of(&self, lsn: u64) -> Option<(Range<usize>, usize)> {
-        let frame = &self.0.iter().find(|(_, region)| *region == Region::Frame(lsn))?.0;
-        let end = self.0.iter().find(|(_, region)| *region == Region::End)?.0.start;
-        Some((frame.start..frame.end.next_multiple_of(BLOCK), end))
     }
 
     /// The region of one byte.
@@ -126,12 +120,4 @@ impl Regions {
         }
         touched
     }
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    bytes[at..at + 8].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> usize {
-    bytes[at..at + 4].iter().rev().fold(0, |value, byte| value << 8 | usize::from(*byte))
 }

@@ -6,11 +6,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tidelog_format::name;
-use tidelog_format::superblock::Superblock;
 
 use crate::build::Built;
-use crate::damage::{Group, Kind, SECTOR, groups};
+use crate::damage::{Group, Kind, groups};
 use crate::directory::{Directory, segment};
+use crate::excused::{Excuse, Shard, only_the_node_knows_the_epochs};
 use crate::inspected::{Inspection, Inspector};
 use crate::opened::{Refusal, open};
 use crate::recovered::{Recovery, recover};
@@ -29,7 +29,7 @@ pub struct Sweep {
 /// Cases by what came of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Kind: named, unproved end, seen by the metadata only, harmless, changes nothing.
+    /// Kind: named, unproved end, told by the metadata only, harmless, changes nothing.
     pub by_kind: BTreeMap<Kind, [u64; 5]>,
     /// Promises that were broken: how often, and the first ones in words.
     pub wrong: u64,
@@ -41,10 +41,10 @@ pub struct Counts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Named,
+    /// [`Excuse::Told`], or a word about an end that nothing proves, of which nothing was lost.
     Unproved,
-    /// The newest segments are gone as a whole, or older files stand in their place, or nothing of the last write is
-    /// left: the shard alone looks exactly as it did before.
-    Unseen,
+    /// [`Excuse::Untold`]
+    Untold,
     Harmless,
     Wrong(String),
 }
@@ -146,7 +146,7 @@ impl<'a> Judge<'a> {
         match outcome {
             Outcome::Named => here[0] += 1,
             Outcome::Unproved => here[1] += 1,
-            Outcome::Unseen => here[2] += 1,
+            Outcome::Untold => here[2] += 1,
             Outcome::Harmless => here[3] += 1,
             Outcome::Wrong(why) => {
                 counts.wrong += 1;
@@ -180,34 +180,38 @@ impl<'a> Judge<'a> {
         let mut worst = Recovery::Sound;
         for (shard, truth) in &self.built.truth {
             if epoch != self.built.epoch || differs(intact, damaged, *shard) {
-                let cut_short = is_cut_short(intact, damaged, *shard);
-                worst = worst.max(recover(&sim, *shard, epoch, truth, cut_short));
+                worst = worst.max(self.excused(damaged, *shard, recover(&sim, *shard, epoch, truth)));
             }
         }
         Ok(worst)
     }
 
+    fn excused(&self, damaged: &Directory, shard: u64, recovery: Recovery) -> Recovery {
+        let Recovery::Lost { lsn, what, cut } = recovery else { return recovery };
+        let what = format!("LSN {lsn}: {what} (cut: {cut:?})");
+        match Shard::new(self.built, self.regions, damaged, shard).excuses(lsn, &cut) {
+            Some(Excuse::Told) => Recovery::Cut(what),
+            Some(Excuse::Untold) => Recovery::Untold(what),
+            None => Recovery::Wrong(format!("gone silently from {what}")),
+        }
+    }
+
     fn weigh(&self, damaged: &Directory, inspection: Inspection, recovery: Recovery) -> Outcome {
         match (recovery, inspection) {
-            (Recovery::Lost(lsn, _), _)
-                if self.is_whole_end(damaged, lsn) || self.is_unwritten(damaged, lsn) =>
-            {
-                Outcome::Unseen
-            }
-            (Recovery::Lost(lsn, what), _) => Outcome::Wrong(format!("LSN {lsn} is gone silently: {what}")),
             (Recovery::Wrong(why), _) | (_, Inspection::Wrong(why)) => Outcome::Wrong(why),
-            // Epochs are the cluster's, so that only the node can tell that they are too new for its superblock.
             (Recovery::Named(why) | Recovery::Cut(why), Inspection::Silent)
-                if !self.is_rolled_back(damaged) =>
+                if !only_the_node_knows_the_epochs(&self.built.directory, damaged) =>
             {
                 Outcome::Wrong(format!("the inspector says nothing of it: {why}"))
             }
             (Recovery::Named(_), _) | (_, Inspection::Named(_)) => Outcome::Named,
+            (Recovery::Untold(_), _) => Outcome::Untold,
             (Recovery::Cut(_), _) | (_, Inspection::Noted(_)) => Outcome::Unproved,
             (Recovery::Sound | Recovery::Told(_), Inspection::Silent) => match self.counts(damaged) {
                 Some((file, region)) => Outcome::Wrong(format!("nobody notices it: {file}, {region:?}")),
                 None => Outcome::Harmless,
             },
+            (Recovery::Lost { what, .. }, _) => Outcome::Wrong(what),
         }
     }
 
@@ -237,73 +241,9 @@ impl Judge<'_> {
         let (Some(truth), Some(regions)) = (self.built.truth.get(&shard), self.regions.get(name)) else {
             return false;
         };
-        let lsns: Vec<u64> = regions.frames().collect();
+        let lsns: Vec<u64> = regions.frames().map(|(lsn, _)| lsn).collect();
         truth.commands.is_empty() && truth.wanted().all(|lsn| !lsns.contains(&lsn))
     }
-
-    /// Whether the superblock is another one and both its copies are intact: it is as it was at an earlier time.
-    fn is_rolled_back(&self, damaged: &Directory) -> bool {
-        let (before, now) = (&self.built.directory.files, damaged.files.get(name::SUPERBLOCK));
-        let whole = now.is_some_and(|bytes| Superblock::is_whole(bytes));
-        whole && now != before.get(name::SUPERBLOCK)
-    }
-
-    /// Whether the place of the last frame is as it was before that was written, and its end block is gone too: the very
-    /// bytes that stood there before its write.
-    fn is_unwritten(&self, damaged: &Directory, lsn: u64) -> bool {
-        self.built.directory.files.iter().any(|(name, intact)| {
-            let Some((shard, ..)) = segment(name) else { return false };
-            let last = self.built.truth.get(&shard).is_some_and(|truth| lsn >= truth.last_lsn);
-            let place = self.regions.get(name).and_then(|regions| regions.write_of(lsn));
-            let (Some((frame, end)), Some(now)) = (place.filter(|_| last), damaged.files.get(name)) else {
-                return false;
-            };
-            let part = |bytes: &[u8]| bytes.get(frame.clone()).map(<[u8]>::to_vec);
-            let earlier = self.built.earlier.get(name).map(Vec::as_slice).unwrap_or_default();
-            let zeroes = part(now).is_some_and(|now| now.iter().all(|byte| *byte == 0));
-            let gone = now.get(end..end + SECTOR) != intact.get(end..end + SECTOR);
-            gone && (zeroes || earlier.iter().any(|earlier| part(earlier) == part(now)))
-        })
-    }
-
-    /// Whether the shard's newest segments, in which this LSN and all behind it are, are gone or others as a whole.
-    fn is_whole_end(&self, damaged: &Directory, lsn: u64) -> bool {
-        let intact = &self.built.directory.files;
-        let mut newest: Vec<_> = intact.keys().filter_map(|name| Some((segment(name)?, name))).collect();
-        newest.sort_by_key(|((shard, epoch, number), _)| (*shard, *number, *epoch));
-        let mut shard = None;
-        let mut still = true;
-        for ((of, ..), name) in newest.into_iter().rev() {
-            still = (shard == Some(of) && still) || shard != Some(of);
-            shard = Some(of);
-            if self.regions.get(name).is_some_and(|regions| regions.frames().next().is_none()) {
-                continue;
-            }
-            still = still && is_other(intact, damaged, name);
-            let holds = self.regions.get(name).is_some_and(|regions| regions.frames().min() <= Some(lsn));
-            if still && holds {
-                return true;
-            }
-        }
-        false
-    }
-}
-
-/// Whether one of the shard's files is shorter than it was.
-fn is_cut_short(intact: &Directory, damaged: &Directory, of: u64) -> bool {
-    intact.files.iter().any(|(name, before)| {
-        let now = damaged.files.get(name);
-        segment(name).is_some_and(|(shard, ..)| shard == of)
-            && now.is_some_and(|now| now.len() < before.len())
-    })
-}
-
-/// Whether what stands under this name is nothing, or another file of the directory.
-fn is_other(intact: &BTreeMap<String, Arc<Vec<u8>>>, damaged: &Directory, name: &str) -> bool {
-    let Some(now) = damaged.files.get(name) else { return true };
-    let (before, salt) = (&intact[name], |bytes: &[u8]| bytes.get(16..32).map(<[u8]>::to_vec));
-    let other = |file: &Vec<u8>| salt(file) != salt(before) && salt(file) == salt(now);
-    intact.values().any(|file| other(file))
 }
 
 fn differs(intact: &Directory, damaged: &Directory, shard: u64) -> bool {

@@ -33,16 +33,9 @@ pub(crate) struct Shard {
     pub(crate) commands: BTreeMap<u64, Vec<u8>>,
     /// The highest LSN that was acknowledged.
     pub(crate) last_lsn: u64,
-    /// Whether something behind it on the disk shows that the last write had returned.
-    pub(crate) proved: bool,
 }
 
 impl Shard {
-    /// Whether nothing in the shard shows that the write with this LSN returned.
-    pub(crate) fn is_unproved(&self, lsn: u64) -> bool {
-        !self.proved && lsn >= self.last_lsn
-    }
-
     /// LSNs of what must be served.
     pub(crate) fn wanted(&self) -> impl Iterator<Item = u64> {
         let batches = |partition: &Partition| {
