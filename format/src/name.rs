@@ -7,6 +7,9 @@
 //! DIR/promises.new              the same, about to take its place
 //! DIR/shards/SHARD/EPOCH-NUMBER.seg    segments (shard 0 is the metadata's)
 //! DIR/shards/SHARD/spare/NUMBER.seg    files prepared ahead, content without meaning
+//! DIR/shards/SHARD/copies/EPOCH-NUMBER-LENGTH-DIGEST.part   what has come of a sealed file of another holder
+//! DIR/shards/SHARD/copies/EPOCH-NUMBER.mend                 a file that is put together frame by frame
+//! DIR/shards/SHARD/copies/EPOCH-NUMBER.seg                  a segment that a copy is to replace
 //! DIR/lost+found/               bytes that recovery cut off, never deleted by Tidelog
 //! ```
 
@@ -22,6 +25,8 @@ pub const NEW_PROMISES: &str = "promises.new";
 pub const SHARDS: &str = "shards";
 /// Folder of a shard's spare files.
 pub const SPARE: &str = "spare";
+/// Folder of a shard's copies that are being made.
+pub const COPIES: &str = "copies";
 /// Folder of bytes that recovery cut off.
 pub const LOST_AND_FOUND: &str = "lost+found";
 /// Shard that holds the metadata.
@@ -50,6 +55,33 @@ pub fn parse_spare(name: &str) -> Option<u64> {
     (spare(number) == name).then_some(number)
 }
 
+/// File name of what has come of another holder's sealed file: its length and its digest are those that it was listed with.
+pub fn part(epoch: u32, number: u64, len: u64, digest: &[u8; 16]) -> String {
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{epoch:010}-{number:020}-{len:010}-{digest}.part")
+}
+
+/// Epoch, number, length and digest in such a name; `None` for any other file.
+pub fn parse_part(name: &str) -> Option<(u32, u64, u64, [u8; 16])> {
+    let mut fields = name.strip_suffix(".part")?.split('-');
+    let mut next = || fields.next();
+    let (epoch, number, len) = (next()?.parse().ok()?, next()?.parse().ok()?, next()?.parse().ok()?);
+    let digest = u128::from_str_radix(next()?, 16).ok()?.to_be_bytes();
+    (part(epoch, number, len, &digest) == name).then_some((epoch, number, len, digest))
+}
+
+/// File name of a segment that is put together frame by frame.
+pub fn mend(epoch: u32, number: u64) -> String {
+    format!("{epoch:010}-{number:020}.mend")
+}
+
+/// Epoch and number in such a name; `None` for any other file.
+pub fn parse_mend(name: &str) -> Option<(u32, u64)> {
+    let (epoch, number) = name.strip_suffix(".mend")?.split_once('-')?;
+    let id = (epoch.parse().ok()?, number.parse().ok()?);
+    (mend(id.0, id.1) == name).then_some(id)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +91,9 @@ mod tests {
         assert_eq!(parse_segment(&segment(7, 12)), Some((7, 12)));
         assert_eq!(parse_spare(&spare(3)), Some(3));
         assert!(segment(2, 900) < segment(10, 1));
+        let digest = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255];
+        assert_eq!(parse_part(&part(7, 12, 4096, &digest)), Some((7, 12, 4096, digest)));
+        assert_eq!(parse_mend(&mend(7, 12)), Some((7, 12)));
     }
 
     #[test]
@@ -71,6 +106,7 @@ mod tests {
             "+000000001-00000000000000000002.seg",
         ] {
             assert_eq!(parse_segment(name), None, "{name}");
+            assert_eq!((parse_part(name), parse_mend(name)), (None, None), "{name}");
         }
     }
 }

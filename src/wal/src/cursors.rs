@@ -60,6 +60,11 @@ impl Cursors {
         kept.push_back((Instant::now(), cursor));
     }
 
+    /// All readers have lost their places.
+    pub(crate) fn forget_all(&self) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Drops what belongs to readers that have gone.
     pub(crate) fn forget_old(&self) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

@@ -79,7 +79,7 @@ async fn put_away<D: Disk>(
 }
 
 /// A free name for what is cut at a place. A follower may cut at the same place of a span more than once.
-async fn free_name<D: Disk>(disk: &D, dir: &Path, place: &str) -> Result<PathBuf, IoError> {
+pub(crate) async fn free_name<D: Disk>(disk: &D, dir: &Path, place: &str) -> Result<PathBuf, IoError> {
     let cut_here = |name: &str| name.starts_with(place) && !name[place.len()..].starts_with(char::is_numeric);
     let again = disk.list(dir).await?.iter().filter(|entry| cut_here(&entry.name)).count();
     Ok(dir.join(match again {

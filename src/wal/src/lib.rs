@@ -53,6 +53,7 @@ mod retention;
 mod seal;
 mod segments;
 mod shared;
+mod span_files;
 mod spares;
 mod stats;
 mod store;
@@ -75,6 +76,10 @@ pub use reads::Reads;
 pub use recovery::{Cut, Ended, FIRST_LSN, Recovered, SegmentVerdict, SpanBase, SpanEnd};
 pub use retention::{Retained, Retention};
 pub use shared::{PartitionState, Status};
+pub use span_files::{
+    Copied, CopyFiles, IntactFrames, SealedFile, SealedFiles, SpanFiles, epochs_in, put_span_aside,
+    remove_span_aside,
+};
 pub use stats::{COMMIT_BUCKETS, Stats};
 pub use store::{Store, SuperblockFile};
 pub use wal::{Appending, Durable, Wal};

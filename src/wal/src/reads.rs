@@ -61,7 +61,14 @@ pub struct Reads {
     pub(crate) paced: bool,
 }
 
-type Files<F> = Rc<RefCell<HashMap<SegmentId, Rc<F>>>>;
+type Files<F> = Rc<RefCell<OpenFiles<F>>>;
+
+/// Files that are open for reading.
+struct OpenFiles<F> {
+    by_id: HashMap<SegmentId, Rc<F>>,
+    /// Of [`Shared::replaced`], when they were opened.
+    replaced: u64,
+}
 
 /// How readers and the writer share the disk.
 struct Pace {
@@ -103,7 +110,7 @@ impl Reads {
     /// Serves them through `disk` until the shard is closed. Must run where `tokio::task::spawn_local` works; `disk` is
     /// another way to the files of the shard's own.
     pub async fn serve<D: Disk>(mut self, disk: D) {
-        let files = Files::<D::File>::default();
+        let files: Files<D::File> = Rc::new(RefCell::new(OpenFiles { by_id: HashMap::new(), replaced: 0 }));
         let turns = Arc::new(Semaphore::new(AT_ONCE as usize));
         let mut closed = self.shared.closed.subscribe();
         let mut pace = Pace::new();
@@ -152,11 +159,19 @@ async fn open<D: Disk>(
     shared: &Shared,
     id: SegmentId,
 ) -> Result<Rc<D::File>, IoError> {
-    if let Some(file) = files.borrow().get(&id) {
+    let replaced = shared.replaced.load(Ordering::Relaxed);
+    if files.borrow().replaced != replaced {
+        *files.borrow_mut() = OpenFiles { by_id: HashMap::new(), replaced };
+    }
+    if let Some(file) = files.borrow().by_id.get(&id) {
         return Ok(Rc::clone(file));
     }
     let file = Rc::new(disk.open(&id.path(&shared.dir), Access::Read).await?);
-    let mut files = files.borrow_mut();
+    let mut open = files.borrow_mut();
+    if open.replaced != replaced {
+        return Ok(file);
+    }
+    let files = &mut open.by_id;
     {
         // A released segment's file is another's by now, or without bytes.
         let state = shared.state();

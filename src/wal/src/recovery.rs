@@ -32,6 +32,7 @@ use crate::error::{Hole, OpenError};
 use crate::following::ReadyFrame;
 use crate::identity;
 use crate::options::Options;
+use crate::seal::read_seal;
 use crate::segments::{Segment, SegmentId, Segments};
 use crate::window::{WINDOW, WindowReader};
 use crate::writing::Continuation;
@@ -320,19 +321,8 @@ impl<D: Disk> Recovery<'_, D> {
     /// Trailer and footer of a sealed segment; `None` when it is not sealed or its footer is damaged: then it is
     /// scanned like an open one and sealed anew, since a footer can always be rebuilt.
     async fn read_seal(&self, file: &SegmentFile) -> Result<Option<(Trailer, Footer)>, IoError> {
-        let Some(last) = file.len.checked_sub(BLOCK_U64).filter(|last| last % BLOCK_U64 == 0) else {
-            return Ok(None);
-        };
-        let handle = self.disk.open(&file.id.path(&self.spec.dir), Access::Read).await?;
-        let (read, buf) = handle.read_at(Buf::heap(BLOCK), BLOCK, last).await;
-        read?;
-        let index = u32::try_from(last / BLOCK_U64).unwrap_or(u32::MAX);
-        let trailer = buf.first_chunk::<BLOCK>().and_then(|block| Trailer::of_last_block(block, index));
-        let Some(trailer) = trailer.filter(|trailer| trailer.epoch == file.id.epoch) else { return Ok(None) };
-        let len = usize::try_from(trailer.footer_len).unwrap_or(usize::MAX);
-        let (read, buf) = handle.read_at(Buf::heap(len), len, trailer.footer_position()).await;
-        let footer = buf.get(..read?.min(len)).and_then(|bytes| Footer::decode(bytes).ok());
-        Ok(footer.filter(|footer| footer.next_lsn == trailer.next_lsn).map(|footer| (trailer, footer)))
+        let found = read_seal(self.disk, &file.id.path(&self.spec.dir), file.len).await?;
+        Ok(found.filter(|(trailer, _)| trailer.epoch == file.id.epoch))
     }
 
     /// Walks an open segment, judges its end and acts on it.

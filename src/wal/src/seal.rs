@@ -3,10 +3,12 @@
 //! The trailer and all of the footer but its first block go first. The first block overwrites the end block, so
 //! until the rest is durable the end block still proves the end; after that the trailer does.
 
+use std::path::Path;
+
 use tidelog_format::block::{BLOCK, BLOCK_U64};
 use tidelog_format::footer::Footer;
 use tidelog_format::trailer::Trailer;
-use tidelog_io::{Buf, DiskFile, IoError};
+use tidelog_io::{Access, Buf, Disk, DiskFile, IoError};
 
 /// Longest piece of one write.
 const PIECE: usize = 1024 * 1024;
@@ -48,4 +50,35 @@ async fn write_all<F: DiskFile>(file: &F, bytes: &[u8], mut position: u64) -> Re
         position += piece.len() as u64;
     }
     Ok(())
+}
+
+/// The trailer of a file of `len` bytes; `None` when it is not sealed.
+pub(crate) async fn read_trailer<D: Disk>(
+    disk: &D,
+    path: &Path,
+    len: u64,
+) -> Result<Option<Trailer>, IoError> {
+    let Some(last) = len.checked_sub(BLOCK_U64).filter(|last| last % BLOCK_U64 == 0) else {
+        return Ok(None);
+    };
+    let handle = disk.open(path, Access::Read).await?;
+    let (read, buf) = handle.read_at(Buf::heap(BLOCK), BLOCK, last).await;
+    let read = read?;
+    let index = u32::try_from(last / BLOCK_U64).unwrap_or(u32::MAX);
+    let block = buf.first_chunk::<BLOCK>().filter(|_| read >= BLOCK);
+    Ok(block.and_then(|block| Trailer::of_last_block(block, index)))
+}
+
+/// Trailer and footer of a file of `len` bytes; `None` when it is not sealed or its footer is damaged.
+pub(crate) async fn read_seal<D: Disk>(
+    disk: &D,
+    path: &Path,
+    len: u64,
+) -> Result<Option<(Trailer, Footer)>, IoError> {
+    let Some(trailer) = read_trailer(disk, path, len).await? else { return Ok(None) };
+    let handle = disk.open(path, Access::Read).await?;
+    let len = usize::try_from(trailer.footer_len).unwrap_or(usize::MAX);
+    let (read, buf) = handle.read_at(Buf::heap(len), len, trailer.footer_position()).await;
+    let footer = buf.get(..read?.min(len)).and_then(|bytes| Footer::decode(bytes).ok());
+    Ok(footer.filter(|footer| footer.next_lsn == trailer.next_lsn).map(|footer| (trailer, footer)))
 }

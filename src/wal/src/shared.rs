@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tidelog_format::index::SegmentIndex;
@@ -76,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) cursors: Cursors,
     /// Those who read keep their reads short, see [`crate::reads`].
     pub(crate) is_written: AtomicBool,
+    /// How often files were put in the places of others: what is open of before is not read any more.
+    pub(crate) replaced: AtomicU64,
     pub(crate) keeper: mpsc::UnboundedSender<KeeperJob>,
     pub(crate) closed: watch::Sender<bool>,
     state: RwLock<State>,
@@ -109,6 +111,7 @@ impl Shared {
             cursors: Cursors::within(options.read_ahead_bytes),
             read_buffers: Arc::default(),
             is_written: AtomicBool::new(false),
+            replaced: AtomicU64::new(0),
             options,
             clock,
             stats: Arc::new(Stats::default()),

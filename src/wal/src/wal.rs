@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use tidelog_format::batch::Batch;
@@ -11,7 +12,9 @@ use tokio::sync::oneshot;
 use crate::control::Control;
 use crate::error::{AppendError, ReadError};
 use crate::queue::Work;
+use crate::segments::{Segment, SegmentId};
 use crate::shared::{PartitionState, Shared, Status};
+use crate::span_files::SealedFile;
 use crate::stats::Stats;
 
 /// Proof that a batch or control entry is durable on this disk and committed by the shard's [`crate::Commits`]. Only this
@@ -201,6 +204,26 @@ impl Wal {
     /// Numbers of the segments behind the active one, ascending.
     pub(crate) fn segment_numbers(&self) -> Vec<u64> {
         self.shared.state().segments.numbers()
+    }
+
+    /// The sealed files of a span have come into the shard's folder, or have taken the places of others: readers find them
+    /// from now on.
+    pub fn adopt(&self, epoch: u32, files: &[SealedFile]) {
+        let mut state = self.shared.state_mut();
+        for number in state.segments.numbers() {
+            if state.segments.get(number).is_some_and(|segment| segment.id.epoch == epoch) {
+                state.segments.remove(number);
+            }
+        }
+        for file in files {
+            let id = SegmentId { number: file.number, epoch };
+            state.segments.insert(Segment { id, len: file.len, footer: None, sealed: true });
+        }
+        let count = state.segments.len() + usize::from(state.active.is_some());
+        self.shared.stats.segments.store(count as u64, Ordering::Relaxed);
+        drop(state);
+        self.shared.replaced.fetch_add(1, Ordering::Relaxed);
+        self.shared.cursors.forget_all();
     }
 
     /// What the shard can do now.

@@ -111,7 +111,7 @@ impl ShardFolder {
             let name = entry.file_name().and_then(|name| name.to_str());
             match name.and_then(name::parse_segment) {
                 Some(id) if !is_dir => segments.push(SegmentFile { path: entry, id: Some(id) }),
-                _ if is_dir && name == Some(name::SPARE) => {}
+                _ if is_dir && matches!(name, Some(name::SPARE | name::COPIES)) => {}
                 _ => strangers.push(shown_name(&entry)),
             }
         }

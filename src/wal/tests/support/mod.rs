@@ -3,8 +3,11 @@
     dead_code,
     unreachable_pub,
     clippy::expect_used,
+    clippy::unwrap_used,
     reason = "support of tests, each file uses its part"
 )]
+
+pub mod spans;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
