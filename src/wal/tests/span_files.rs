@@ -117,7 +117,7 @@ fn what_is_damaged_is_left_out_and_what_is_intact_behind_it_is_found() {
     for sealed in [false, true] {
         let (sim, all) = if sealed { sealed_span() } else { open_span() };
         let second_opening = all.iter().filter(opens).nth(1).unwrap().header.lsn;
-        let mut damaged = vec![3, 4, 9, second_opening, end_of(&all).lsn - 2];
+        let mut damaged = [3, 4, 9, second_opening, end_of(&all).lsn - 2];
         damaged.sort_unstable();
         for frame in all.iter().filter(|frame| damaged.contains(&frame.header.lsn)) {
             spoil(&sim, frame);

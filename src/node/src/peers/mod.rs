@@ -68,9 +68,14 @@ pub(crate) enum Lane {
 impl Lane {
     fn of(kind: Kind) -> Lane {
         match kind {
-            Kind::Request | Kind::Answer | Kind::ListFiles | Kind::Files | Kind::FetchFile | Kind::Piece => {
-                Lane::Shards
-            }
+            Kind::Request
+            | Kind::Answer
+            | Kind::ListFiles
+            | Kind::Files
+            | Kind::FetchFile
+            | Kind::Piece
+            | Kind::FetchFrames
+            | Kind::Frames => Lane::Shards,
             Kind::Hello
             | Kind::Refused
             | Kind::Alive

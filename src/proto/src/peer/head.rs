@@ -39,6 +39,10 @@ pub enum Kind {
     FetchFile = 22,
     /// The bytes.
     Piece = 23,
+    /// Give the intact frames of a sealed span.
+    FetchFrames = 24,
+    /// The frames.
+    Frames = 25,
     /// A node lives, and how it fares.
     Heartbeat = 30,
     /// What the metadata's leader knows.
@@ -55,7 +59,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 15] = [
+    pub const ALL: [Kind; 17] = [
         Kind::Hello,
         Kind::Refused,
         Kind::Alive,
@@ -65,6 +69,8 @@ impl Kind {
         Kind::Files,
         Kind::FetchFile,
         Kind::Piece,
+        Kind::FetchFrames,
+        Kind::Frames,
         Kind::Heartbeat,
         Kind::Heard,
         Kind::Group,
@@ -85,6 +91,8 @@ impl Kind {
             Kind::Files => "files",
             Kind::FetchFile => "fetch_file",
             Kind::Piece => "piece",
+            Kind::FetchFrames => "fetch_frames",
+            Kind::Frames => "frames",
             Kind::Heartbeat => "heartbeat",
             Kind::Heard => "heard",
             Kind::Group => "group",
@@ -100,7 +108,7 @@ impl Kind {
 
     /// Whether the tail has no checksum of its own in it, so that the message must bring one.
     pub(super) fn checks_tail(self) -> bool {
-        !matches!(self, Kind::Request | Kind::Answer)
+        !matches!(self, Kind::Request | Kind::Answer | Kind::Frames)
     }
 }
 

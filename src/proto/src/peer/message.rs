@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use super::field::{Field, FieldError, Fields};
 use super::head::{HEAD_LEN, Head, HeadError, Kind, MAX_FIELDS, MAX_TAIL};
 use super::hello::Hello;
-use super::words::{Envelope, From, Load, Piece, Process, Request, SealedFile};
+use super::words::{Envelope, From, Load, Piece, Process, Request, SealedFile, lens, take_frames};
 
 /// Most frames of one message.
 pub const MAX_FRAMES: usize = 4096;
@@ -50,6 +50,28 @@ pub enum Message {
     FetchFile(Piece),
     /// The bytes, perhaps fewer than wanted; none when the file is not there.
     Piece(Piece, Bytes),
+    /// Give the intact frames of a range of a sealed span, to put the span together again.
+    FetchFrames {
+        /// The shard.
+        shard: u64,
+        /// The span.
+        epoch: u32,
+        /// First LSN.
+        from: u64,
+        /// Behind the last.
+        to: u64,
+    },
+    /// The frames, in order: all that are intact there, from the first LSN on, as many as go into one message.
+    Frames {
+        /// The shard.
+        shard: u64,
+        /// The span.
+        epoch: u32,
+        /// First LSN that was asked for.
+        from: u64,
+        /// The frames, which carry checksums of their own.
+        frames: Vec<Bytes>,
+    },
     /// A node lives.
     Heartbeat {
         /// The node, in this life.
@@ -128,6 +150,8 @@ impl Message {
             Message::Files { .. } => Kind::Files,
             Message::FetchFile(_) => Kind::FetchFile,
             Message::Piece(..) => Kind::Piece,
+            Message::FetchFrames { .. } => Kind::FetchFrames,
+            Message::Frames { .. } => Kind::Frames,
             Message::Heartbeat { .. } => Kind::Heartbeat,
             Message::Heard { .. } => Kind::Heard,
             Message::Group(_) => Kind::Group,
@@ -173,6 +197,11 @@ impl Message {
                 files.put(out);
             }
             Message::FetchFile(piece) | Message::Piece(piece, _) => piece.put(out),
+            Message::FetchFrames { shard, epoch, from, to } => ((*shard, *epoch), (*from, *to)).put(out),
+            Message::Frames { shard, epoch, from, frames } => {
+                ((*shard, *epoch), *from).put(out);
+                lens(frames).put(out);
+            }
             Message::Heartbeat { from, version, load } => ((*from, *version), *load).put(out),
             Message::Heard { version } => version.put(out),
             Message::Alive
@@ -187,6 +216,7 @@ impl Message {
         match self {
             Message::Request(_, request) => request.frames().to_vec(),
             Message::Answer(from) => from.answer.frames().to_vec(),
+            Message::Frames { frames, .. } => frames.clone(),
             Message::Piece(_, body)
             | Message::Group(body)
             | Message::GroupAnswer(body)
@@ -256,6 +286,14 @@ impl Message {
             }
             Kind::FetchFile => Message::FetchFile(Field::take(fields)?),
             Kind::Piece => Message::Piece(Field::take(fields)?, rest()),
+            Kind::FetchFrames => {
+                let ((shard, epoch), (from, to)) = Field::take(fields)?;
+                Message::FetchFrames { shard, epoch, from, to }
+            }
+            Kind::Frames => {
+                let ((shard, epoch), from) = Field::take(fields)?;
+                Message::Frames { shard, epoch, from, frames: take_frames(fields, tail)? }
+            }
             Kind::Heartbeat => {
                 let ((from, version), load) = Field::take(fields)?;
                 Message::Heartbeat { from, version, load }

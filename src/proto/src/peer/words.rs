@@ -378,11 +378,11 @@ impl<A: Field, B: Field> Field for (A, B) {
 }
 
 /// Frames stand in the tail, their lengths in the fields.
-fn lens(frames: &[Bytes]) -> Vec<u32> {
+pub(super) fn lens(frames: &[Bytes]) -> Vec<u32> {
     frames.iter().map(|frame| u32::try_from(frame.len()).unwrap_or(u32::MAX)).collect()
 }
 
-fn take_frames(fields: &mut Fields<'_>, tail: &mut Bytes) -> Result<Vec<Bytes>, FieldError> {
+pub(super) fn take_frames(fields: &mut Fields<'_>, tail: &mut Bytes) -> Result<Vec<Bytes>, FieldError> {
     let cut = |fields: &Fields<'_>| FieldError::Cut { at: fields.at() };
     let lens = Vec::<u32>::take(fields)?;
     if lens.len() > super::MAX_FRAMES {
