@@ -25,6 +25,8 @@ mod reconcile;
 mod retention;
 mod ring;
 mod serve;
+#[allow(dead_code, reason = "the server uses it with the next step")]
+mod shards;
 mod spans;
 mod telnet;
 mod topics;

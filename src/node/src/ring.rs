@@ -16,8 +16,8 @@ use tidelog_io::clock::Clock;
 use tidelog_io::random::Entropy;
 use tidelog_io::{BackendKind, Disk, IoError, block_on_posix, block_on_uring};
 use tidelog_wal::{
-    Ended, OpenError, OpenSpan, Options, PromiseFile, PromisesFound, Reads, Recovered, ShardSpec, SpanBase,
-    Store, StoreError, SuperblockFile, Wal, find_shard, open_shard,
+    Ended, FrameWriter, OpenError, OpenSpan, Options, PromiseFile, PromisesFound, Reads, Recovered,
+    ShardSpec, SpanBase, Store, StoreError, SuperblockFile, Wal, find_shard, follow_shard, open_shard,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -59,6 +59,23 @@ enum Job {
         options: Options,
         reply: Reply<(Wal, Recovered)>,
     },
+    FollowShard {
+        spec: ShardSpec,
+        base: SpanBase,
+        options: Options,
+        reply: Reply<Followed>,
+    },
+}
+
+/// A span that another node leads, gone on with here.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    /// For readers.
+    pub(crate) wal: Wal,
+    /// For the leader's frames.
+    pub(crate) writer: FrameWriter,
+    /// How far the frames go on this disk.
+    pub(crate) ended: Ended,
 }
 
 /// What a data directory keeps beside its shards, on the thread where it was opened: superblock and promises.
@@ -194,6 +211,18 @@ impl Rings {
         answer.await.map_err(|_| RingError::Gone)?
     }
 
+    /// Goes on with a span as a follower on the next thread in turn, and runs it there until it is closed.
+    pub(crate) async fn follow_shard(
+        &self,
+        spec: ShardSpec,
+        base: SpanBase,
+        options: Options,
+    ) -> Result<Followed, RingError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::FollowShard { spec, base, options, reply })?;
+        answer.await.map_err(|_| RingError::Gone)?
+    }
+
     fn send(&self, job: Job) -> Result<(), RingError> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let ring = self.rings.get(turn % self.rings.len().max(1)).ok_or(RingError::Gone)?;
@@ -253,6 +282,23 @@ async fn serve<D: Disk>(disk: D, job: Job, around: Surroundings) {
             let shard = spec.shard;
             let opened = open_shard(disk, spec, options, around.clock, around.entropy).await;
             run(opened.map_err(|source| failed(shard, source)), reply).await;
+        }
+        Job::FollowShard { spec, base, options, reply } => {
+            let shard = spec.shard;
+            match follow_shard(disk, spec, base, options, around.clock).await {
+                Ok(tidelog_wal::Followed { wal, writer, mut engine, ended, .. }) => {
+                    if let Some(reads) = engine.take_reads() {
+                        // Its thread ends with the process.
+                        let _ = around.reads.send(reads);
+                    }
+                    if reply.send(Ok(Followed { wal, writer, ended })).is_ok() {
+                        engine.run().await;
+                    }
+                }
+                Err(source) => {
+                    let _ = reply.send(Err(failed(shard, source)));
+                }
+            }
         }
         Job::FindShard { spec, base, options, reply, open } => {
             let shard = spec.shard;

@@ -132,6 +132,10 @@ impl<D: Disk> Appender<D> {
     /// The loop. While a write is in flight, the one before it is published and the next frame fills.
     async fn work(&mut self) -> Result<(), IoError> {
         loop {
+            if self.commits.is_over() {
+                self.leave();
+                return Ok(());
+            }
             self.gather();
             if self.filling.is_empty() {
                 if self.publish() {
@@ -208,6 +212,14 @@ impl<D: Disk> Appender<D> {
         }
         self.written.push_back(framed);
         Ok(())
+    }
+
+    /// Somebody else leads now, or is going to: that is what those are told who wait to be written.
+    fn leave(&self) {
+        let mut state = self.shared.state_mut();
+        if matches!(state.status, Status::Running | Status::Full) {
+            state.status = Status::Following;
+        }
     }
 
     fn refusing(&self) -> bool {

@@ -25,6 +25,13 @@ pub trait Commits: std::fmt::Debug {
     /// LSNs below are committed.
     fn committed(&mut self) -> u64;
 
+    /// Whether this process writes the span no more: what it has framed and not committed it never will commit. What waits
+    /// is refused then, and what was written and not committed gets no clear answer. [`crate::Wal::wake`] tells the
+    /// appender that it is so.
+    fn is_over(&mut self) -> bool {
+        false
+    }
+
     /// Whether the span ends where this disk ends when the process stops. Where others hold it too, its end is decided
     /// with them, and the segment that is being written stays open.
     fn ends_here(&self) -> bool;

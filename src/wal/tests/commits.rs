@@ -27,6 +27,8 @@ struct Held {
     framed: Arc<AtomicU64>,
     written: Arc<AtomicU64>,
     fenced: Arc<AtomicBool>,
+    full: Arc<AtomicBool>,
+    over: Arc<AtomicBool>,
 }
 
 impl Held {
@@ -38,7 +40,11 @@ impl Held {
 
 impl Commits for Held {
     fn may_frame(&mut self) -> bool {
-        true
+        !self.full.load(Ordering::SeqCst)
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.over.load(Ordering::SeqCst)
     }
 
     fn framed(&mut self, opening: Option<Made<'_>>, frame: Made<'_>) -> bool {
@@ -154,6 +160,25 @@ fn what_is_durable_and_not_committed_is_neither_answered_nor_shown() {
         assert_eq!(second.await.unwrap().base_offset(), 1);
         assert_eq!(first.await.unwrap().lsn(), 3);
         assert_eq!(read_all(&wal, 1, 0).await.len(), 2);
+    });
+}
+
+#[test]
+fn when_the_span_is_led_elsewhere_what_waits_is_refused_and_what_was_written_has_no_clear_outcome() {
+    let (sim, held) = (Sim::new(8), Held::default());
+    with_held(&sim, &held, async |wal| {
+        held.committed.store(3, Ordering::SeqCst);
+        create(&wal, 1).await;
+        let written = wal.begin_append(1, batch(&["written".to_owned()])).await.unwrap();
+        until(|| held.written.load(Ordering::SeqCst) == 4).await;
+        held.full.store(true, Ordering::SeqCst);
+        let waiting = wal.begin_append(1, batch(&["waiting".to_owned()])).await.unwrap();
+        held.over.store(true, Ordering::SeqCst);
+        wal.wake();
+        assert!(matches!(waiting.await, Err(AppendError::Following)));
+        assert!(matches!(written.await, Err(AppendError::OutcomeUnknown { .. })));
+        assert!(matches!(wal.append(1, batch(&["late".to_owned()])).await, Err(AppendError::Following)));
+        wal.close().await.unwrap();
     });
 }
 

@@ -1,0 +1,487 @@
+//! One shard: the rules of its follower, its leader and its coordinator, and what they want done.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tidelog_meta::{State, StoreId};
+use tidelog_proto::peer;
+use tidelog_replica::follower::{self, Follower};
+use tidelog_replica::frame::Frame;
+use tidelog_replica::leader::{self, Leader};
+use tidelog_replica::message::{Envelope, From, Request};
+use tidelog_replica::sealer::{self, Sealer};
+use tidelog_replica::span::{Place, SpanState};
+use tidelog_replica::succession;
+use tidelog_replica::suspicion::{Suspect, Suspicion};
+use tidelog_wal::{FrameWriter, Wal};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::{Around, view, words};
+use crate::peers::Peer;
+use crate::ring::RingError;
+use crate::shards::store::{self, Job};
+
+/// A holder that cannot be written for so long makes the leader end the span.
+const LACKING: Duration = Duration::from_secs(1);
+/// Reads for coordinators at once.
+const READS: usize = 16;
+
+/// The log that serves a shard's partitions now.
+#[derive(Debug, Clone)]
+pub(crate) struct Serving {
+    pub(crate) wal: Wal,
+    /// The span.
+    pub(crate) epoch: u32,
+    /// Whether this process leads it; otherwise only reads are served.
+    pub(crate) leads: bool,
+}
+
+/// A shard that this node takes part in.
+pub(crate) struct Held {
+    pub(super) shard: u64,
+    pub(super) around: Arc<Around>,
+    rules: Mutex<Rules>,
+    jobs: mpsc::UnboundedSender<Job>,
+    serving: watch::Sender<Option<Serving>>,
+    /// LSNs below are committed, in the span that is led here.
+    pub(super) committed: AtomicU64,
+    pub(super) reads: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Held(shard {})", self.shard)
+    }
+}
+
+/// What is behind the lock.
+pub(super) struct Rules {
+    pub(super) follower: Follower,
+    pub(super) leader: Option<Leader>,
+    pub(super) sealing: Option<Sealing>,
+    suspicion: Suspicion,
+    pub(super) state: Arc<State>,
+    /// Where a follower's frames go, and of which span.
+    pub(super) following: Option<(u32, FrameWriter)>,
+    /// The appender's log, to be woken.
+    pub(super) leading: Option<Wal>,
+    /// The appender hands a frame over: so many frames its own store lets it write.
+    own: Option<usize>,
+    /// Asked of the metadata, and not answered.
+    pub(super) beginning: bool,
+    pub(super) closing: bool,
+    pub(super) refreshing: bool,
+    /// The appender is to stop.
+    pub(super) resting: bool,
+    /// The store is to begin to lead.
+    pub(super) starting: bool,
+    /// Spans that are being copied.
+    pub(super) copies: BTreeSet<u32>,
+}
+
+/// A seal that this node coordinates.
+pub(super) struct Sealing {
+    pub(super) sealer: Sealer,
+    pub(super) committing: bool,
+}
+
+/// An event, and for whom.
+pub(super) enum Input {
+    Follow(follower::Event),
+    Lead(leader::Event),
+    Seal(sealer::Event),
+}
+
+impl Held {
+    /// Looks at what is on the disk of a shard, and begins to take part in it.
+    pub(super) async fn open(
+        around: Arc<Around>,
+        shard: u64,
+        state: &Arc<State>,
+    ) -> Result<Arc<Held>, RingError> {
+        let (jobs, ends) = mpsc::unbounded_channel();
+        let found = store::recover(&around, shard, state).await?;
+        let me = around.me;
+        let mut suspicion = Suspicion::new(me.node, around.now());
+        if state.last_span(shard).is_some_and(|last| last.leader.node == me.node) {
+            // An earlier life of this node led it; nobody else has to find that out.
+            suspicion.stopped(around.now());
+        }
+        let rules = Rules {
+            follower: Follower::new(me.replica(), found.recovered.clone()),
+            leader: None,
+            sealing: None,
+            suspicion,
+            state: Arc::new(State::default()),
+            following: None,
+            leading: None,
+            own: None,
+            beginning: false,
+            closing: false,
+            refreshing: false,
+            resting: false,
+            starting: false,
+            copies: BTreeSet::new(),
+        };
+        let held = Arc::new(Held {
+            shard,
+            around,
+            rules: Mutex::new(rules),
+            jobs,
+            serving: watch::Sender::new(None),
+            committed: AtomicU64::new(0),
+            reads: Arc::new(Semaphore::new(READS)),
+        });
+        tokio::spawn(store::run(Arc::downgrade(&held), found, ends));
+        Ok(held)
+    }
+
+    /// The log that serves the shard now; it changes with every span.
+    pub(crate) fn serving(&self) -> watch::Receiver<Option<Serving>> {
+        self.serving.subscribe()
+    }
+
+    pub(super) fn serve(&self, serving: Option<Serving>) {
+        self.serving.send_replace(serving);
+    }
+
+    pub(super) fn rules(&self) -> MutexGuard<'_, Rules> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes an event.
+    pub(super) fn step(self: &Arc<Held>, input: Input) {
+        let before = self.committed.load(Ordering::Relaxed);
+        let mut rules = self.rules();
+        self.run(&mut rules, input);
+        if self.committed.load(Ordering::Relaxed) > before
+            && let Some(wal) = &rules.leading
+        {
+            wal.wake();
+        }
+    }
+
+    /// The appender hands frames over; whether they may go to this disk.
+    pub(super) fn framed(self: &Arc<Held>, epoch: u32, frames: Vec<Frame>) -> bool {
+        let mut rules = self.rules();
+        if rules.leader.as_ref().is_none_or(|leader| leader.span().epoch != epoch) {
+            return false;
+        }
+        let count = frames.len();
+        rules.own = Some(0);
+        self.run(&mut rules, Input::Lead(leader::Event::Framed(frames)));
+        // One write is in flight, so what this store takes of a new frame it takes whole or not at all.
+        rules.own.take() == Some(count)
+    }
+
+    /// The appender tells what became of its write: it publishes by itself.
+    pub(super) fn wrote(self: &Arc<Held>, event: follower::Event) {
+        self.run(&mut self.rules(), Input::Follow(event));
+    }
+
+    /// What a coordinator that has just begun wants done.
+    pub(super) fn carry_out(self: &Arc<Held>, rules: &mut Rules, effects: Vec<sealer::Effect>) {
+        let mut inputs = VecDeque::new();
+        for effect in effects {
+            self.seal(rules, effect, &mut inputs);
+        }
+        self.run_all(rules, inputs);
+    }
+
+    /// Takes the event and all that follows from it here.
+    pub(super) fn run(self: &Arc<Held>, rules: &mut Rules, input: Input) {
+        self.run_all(rules, VecDeque::from([input]));
+    }
+
+    fn run_all(self: &Arc<Held>, rules: &mut Rules, mut inputs: VecDeque<Input>) {
+        // A connection that is dialled now lives on the runtime of the connections, whichever thread this is.
+        let _runtime = self.around.runtime.enter();
+        while let Some(input) = inputs.pop_front() {
+            let now = self.around.now();
+            match input {
+                Input::Follow(event) => {
+                    for effect in rules.follower.step(event) {
+                        self.follow(rules, effect, &mut inputs);
+                    }
+                }
+                Input::Lead(event) => {
+                    let effects = rules.leader.as_mut().map(|leader| leader.step(now, event));
+                    for effect in effects.into_iter().flatten() {
+                        self.lead(rules, effect, &mut inputs);
+                    }
+                }
+                Input::Seal(event) => {
+                    let effects = rules.sealing.as_mut().map(|sealing| sealing.sealer.step(now, event));
+                    for effect in effects.into_iter().flatten() {
+                        self.seal(rules, effect, &mut inputs);
+                    }
+                }
+            }
+        }
+        rules.show();
+    }
+
+    fn follow(self: &Arc<Held>, rules: &mut Rules, effect: follower::Effect, inputs: &mut VecDeque<Input>) {
+        use follower::Effect;
+        match effect {
+            Effect::Answer { to, epoch, answer } => {
+                let from = From { shard: self.shard, epoch, replica: self.around.me.replica(), answer };
+                if to == self.around.me.process() {
+                    inputs.push_back(Input::Lead(leader::Event::Answered(from.clone())));
+                    inputs.push_back(Input::Seal(sealer::Event::Answered(from)));
+                } else {
+                    self.around.tell(&rules.state, to.node, &words::answer(&from));
+                }
+            }
+            Effect::Write { epoch, frames, doubted } => match &mut rules.own {
+                Some(own) => *own += frames.len(),
+                None => self.job(Job::Write { epoch, frames, doubted }),
+            },
+            Effect::Keep { promised } => self.keep(promised),
+            Effect::Read { epoch, from, to, reader, attempt } => {
+                self.read_tail(epoch, (from, to), reader, attempt);
+            }
+            Effect::Seal { epoch, end } => self.job(Job::Seal { epoch, end }),
+            Effect::Copy { epoch, .. } => self.copy(rules, epoch),
+            Effect::Delete { epoch } => self.job(Job::Delete { epoch }),
+            Effect::Quarantine { epoch } => {
+                tracing::error!(
+                    shard = self.shard,
+                    epoch,
+                    "frames that came are not those that are here under the same numbers: this copy is used for nothing \
+                     any more. A disk or a rule is broken, please report it"
+                );
+                self.job(Job::PutAside { epoch });
+            }
+            Effect::Refresh { .. } => self.refresh(rules),
+        }
+    }
+
+    fn lead(self: &Arc<Held>, rules: &mut Rules, effect: leader::Effect, inputs: &mut VecDeque<Input>) {
+        use leader::Effect;
+        let Some(leader) = &rules.leader else { return };
+        match effect {
+            Effect::Send { to, request } => {
+                let envelope = leader.envelope(rules.state.version);
+                self.send(to, envelope, request, inputs);
+            }
+            Effect::Committed(committed) => self.committed.store(committed.end(), Ordering::Relaxed),
+            Effect::ReadBack { to, from, below } => self.read_back(leader.span().epoch, to, (from, below)),
+            Effect::Close { end } => {
+                let span = leader.span().clone();
+                self.ask_to_close(rules, span, end);
+            }
+            Effect::Over { closed } => {
+                tracing::info!(
+                    shard = self.shard,
+                    epoch = leader.span().epoch,
+                    closed,
+                    "this node leads the span no more"
+                );
+                if !closed {
+                    rules.suspicion.stopped(self.around.now());
+                }
+                self.job(Job::Rest);
+            }
+        }
+    }
+
+    fn seal(self: &Arc<Held>, rules: &mut Rules, effect: sealer::Effect, inputs: &mut VecDeque<Input>) {
+        use sealer::Effect;
+        let Some(sealing) = &mut rules.sealing else { return };
+        match effect {
+            Effect::Send { to, request } => {
+                let (epoch, from) = (sealing.sealer.span().epoch, self.around.me.process());
+                let envelope = Envelope { shard: self.shard, epoch, from, version: rules.state.version };
+                self.send(to, envelope, request, inputs);
+            }
+            Effect::Commit { attempt, end, survivors, substitutes } => {
+                self.ask_to_commit(rules, attempt, end, &survivors, &substitutes);
+            }
+            Effect::Over { sealed } => {
+                let epoch = sealing.sealer.span().epoch;
+                tracing::info!(
+                    shard = self.shard,
+                    epoch,
+                    sealed,
+                    "the seal that was coordinated here is over"
+                );
+                rules.sealing = None;
+            }
+        }
+    }
+
+    fn send(
+        &self,
+        to: tidelog_replica::span::Replica,
+        envelope: Envelope,
+        request: Request,
+        inputs: &mut VecDeque<Input>,
+    ) {
+        if to == self.around.me.replica() {
+            inputs.push_back(Input::Follow(follower::Event::Asked(envelope, request)));
+        } else {
+            self.around.tell_store(StoreId(to.store), &words::request(&envelope, &request));
+        }
+    }
+
+    pub(super) fn job(&self, job: Job) {
+        // The store's task lives as long as this.
+        let _ = self.jobs.send(job);
+    }
+
+    /// A peer asks this store.
+    pub(super) fn asked(self: &Arc<Held>, from: Peer, envelope: peer::Envelope, request: peer::Request) {
+        // Nobody speaks for another process.
+        if envelope.from != from.process {
+            return;
+        }
+        let (envelope, request) = match words::of_request(envelope, request) {
+            Ok(asked) => asked,
+            Err(error) => {
+                tracing::warn!(shard = self.shard, node = from.replica.node, %error, "a frame came damaged");
+                return;
+            }
+        };
+        if let Request::Append { .. } = request {
+            let now = self.around.now();
+            let mut rules = self.rules();
+            let leads = rules.state.span(self.shard, envelope.epoch).is_some_and(|span| {
+                (span.leader.node, span.leader.incarnation) == (envelope.from.node, envelope.from.incarnation)
+            });
+            if leads {
+                rules.suspicion.heard(now);
+            }
+        }
+        self.step(Input::Follow(follower::Event::Asked(envelope, request)));
+    }
+
+    /// A holder answers.
+    pub(super) fn answered(self: &Arc<Held>, from: Peer, answer: peer::From) {
+        if answer.replica != from.replica {
+            return;
+        }
+        match words::of_answer(answer) {
+            Ok(answer) => {
+                self.step(Input::Lead(leader::Event::Answered(answer.clone())));
+                self.step(Input::Seal(sealer::Event::Answered(answer)));
+            }
+            Err(error) => {
+                tracing::warn!(shard = self.shard, node = from.replica.node, %error, "a frame came damaged");
+            }
+        }
+    }
+
+    /// Takes a state of the metadata, if it is newer than the one at hand.
+    pub(super) fn look(self: &Arc<Held>, state: &Arc<State>, current: bool) {
+        let mut rules = self.rules();
+        if state.version < rules.state.version {
+            return;
+        }
+        rules.state = Arc::clone(state);
+        let view = view::view(state, self.shard, current);
+        self.run(&mut rules, Input::Follow(follower::Event::Viewed(view)));
+        let of = |epoch: Option<u32>| epoch.and_then(|epoch| view::span(state, self.shard, epoch));
+        if let Some(span) = of(rules.leader.as_ref().map(|leader| leader.span().epoch)) {
+            self.run(&mut rules, Input::Lead(leader::Event::Viewed(span.state)));
+        }
+        if let Some(span) = of(rules.sealing.as_ref().map(|sealing| sealing.sealer.span().epoch)) {
+            self.run(&mut rules, Input::Seal(sealer::Event::Viewed(span.state)));
+        }
+        self.lead_if_named(&mut rules);
+    }
+
+    /// Begins to lead the shard's last span if it is this process's, and everything that its leader must know is here.
+    fn lead_if_named(&self, rules: &mut Rules) {
+        let Some(last) = rules.state.last_span(self.shard).map(|last| last.epoch) else { return };
+        let Some(span) = view::span(&rules.state, self.shard, last) else { return };
+        let led = rules.leader.as_ref().is_some_and(|leader| leader.span().epoch >= last);
+        if led
+            || rules.starting
+            || span.state != SpanState::Open
+            || !span.is_led_by(&self.around.me.process())
+        {
+            return;
+        }
+        let spans = view::view(&rules.state, self.shard, false).spans;
+        let knows =
+            succession::needed(&spans, last).iter().all(|before| rules.follower.is_whole(before.epoch));
+        if knows {
+            rules.starting = true;
+            self.job(Job::Lead { epoch: last });
+        }
+    }
+
+    /// This process leads the span from now on; false when that is not so any more.
+    pub(super) fn leads(self: &Arc<Held>, epoch: u32) -> bool {
+        let mut rules = self.rules();
+        let Some(span) = view::span(&rules.state, self.shard, epoch) else { return false };
+        if span.state != SpanState::Open {
+            return false;
+        }
+        self.committed.store(span.base.lsn, Ordering::Relaxed);
+        rules.leader = Some(Leader::new(span, self.around.limits, self.around.now()));
+        (rules.closing, rules.resting) = (false, false);
+        true
+    }
+
+    /// Time has passed.
+    pub(super) fn tick(self: &Arc<Held>) {
+        self.step(Input::Lead(leader::Event::Tick));
+        let mut rules = self.rules();
+        let now = self.around.now();
+        let short = rules.leader.as_ref().is_some_and(|leader| {
+            let lost = |replica: &tidelog_replica::span::Replica| view::is_lost(&rules.state, replica.node);
+            leader.leads() && (leader.span().replicas.iter().any(lost) || leader.lacks_a_copy(now, LACKING))
+        });
+        if short {
+            self.run(&mut rules, Input::Lead(leader::Event::Close));
+        }
+        if let Some(sealing) = &rules.sealing {
+            let (epoch, attempt) = (sealing.sealer.span().epoch, sealing.sealer.attempt());
+            let lost = view::lost(&rules.state, self.shard, epoch);
+            let takers = view::takers(&rules.state, usize::try_from(attempt).unwrap_or(0));
+            self.run(&mut rules, Input::Seal(sealer::Event::Known { lost, takers }));
+            self.run(&mut rules, Input::Seal(sealer::Event::Tick));
+        }
+        self.lead_if_named(&mut rules);
+        self.suspect(&mut rules, now);
+        self.replace_lost(&mut rules, now);
+    }
+
+    fn suspect(self: &Arc<Held>, rules: &mut Rules, now: Duration) {
+        let Some(last) = rules.state.last_span(self.shard).map(|last| last.epoch) else { return };
+        let Some(last) = view::span(&rules.state, self.shard, last) else { return };
+        let leads = rules.leader.as_ref().is_some_and(Leader::leads) || rules.starting;
+        let seals = rules.sealing.is_some() || rules.beginning;
+        match rules.suspicion.suspects(now, &self.around.me.replica(), &last, leads, seals) {
+            Some(Suspect::Seal) => self.begin_seal(rules, last.epoch),
+            Some(Suspect::Follow) => self.open_next(rules, last.epoch),
+            None => {}
+        }
+    }
+
+    /// Where the follower has nothing of a span, or lacks some of it, and somebody else wrote over it.
+    pub(super) fn failed(self: &Arc<Held>, what: &str, error: &dyn std::fmt::Display) {
+        tracing::error!(shard = self.shard, %error, "{what}: this store takes no further part in the shard");
+        self.step(Input::Follow(follower::Event::Failed));
+    }
+
+    /// Where a span begins.
+    pub(super) fn base(&self, epoch: u32) -> Option<Place> {
+        view::span(&self.rules().state, self.shard, epoch).map(|span| span.base)
+    }
+}
+
+impl Rules {
+    /// Tells the follower's writer what is committed.
+    fn show(&self) {
+        if let Some((epoch, writer)) = &self.following
+            && let Some(readable) = self.follower.readable(*epoch)
+        {
+            writer.commit(readable);
+        }
+    }
+}

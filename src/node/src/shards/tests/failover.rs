@@ -1,0 +1,82 @@
+//! A leader dies, and nothing that was acknowledged is lost.
+
+use super::cluster::{Cluster, append, read, values};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_leader_acknowledged_is_read_on_the_next_one_which_goes_on_behind_it() {
+    let mut cluster = Cluster::of(3).await;
+    let wal = cluster.leads(1).await;
+    let mut all = append(&wal, values(0, 40, 9000)).await;
+    let first = cluster.last_span().epoch;
+    cluster.kill(1);
+    let (node, wal) = cluster.next_leader(first).await;
+    assert_ne!(node, 1);
+    assert_eq!(read(&wal).await.unwrap(), all);
+    all.extend(append(&wal, values(40, 20, 9000)).await);
+    assert_eq!(read(&wal).await.unwrap(), all);
+    // The old leader comes back as a follower, with its part of the first span ended where it was decided.
+    cluster.start(1).await;
+    cluster.whole(1, first).await;
+    assert!(cluster.files(1, first) == cluster.files(node, first));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaders_die_one_after_the_other_and_all_holders_end_with_the_same_files() {
+    let mut cluster = Cluster::of(3).await;
+    let mut all = Vec::new();
+    let mut dead = None;
+    let (mut node, mut wal) = (1, cluster.leads(1).await);
+    for round in 0..4 {
+        all.extend(append(&wal, values(round * 10, 10, 4000 * (1 + round))).await);
+        let epoch = wal.epoch();
+        cluster.kill(node);
+        if let Some(dead) = dead.replace(node) {
+            cluster.start(dead).await;
+        }
+        (node, wal) = cluster.next_leader(epoch).await;
+        assert_eq!(read(&wal).await.unwrap(), all, "round {round}");
+    }
+    cluster.start(dead.unwrap()).await;
+    for span in
+        cluster.meta.state().chains[&super::cluster::SHARD].spans.iter().filter(|span| !span.is_unsealed())
+    {
+        let nodes: Vec<u64> = span.replicas.iter().map(|replica| replica.node).collect();
+        for node in &nodes {
+            cluster.whole(*node, span.epoch).await;
+        }
+        let first = cluster.files(nodes[0], span.epoch);
+        for node in &nodes[1..] {
+            assert!(cluster.files(*node, span.epoch) == first, "span {} on {node}", span.epoch);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_nodes_both_must_have_a_record_and_the_one_that_is_left_reads_all() {
+    let mut cluster = Cluster::of(2).await;
+    let wal = cluster.leads(1).await;
+    let all = append(&wal, values(0, 12, 3000)).await;
+    let first = cluster.last_span().epoch;
+    cluster.kill(1);
+    cluster.start(1).await;
+    let (node, wal) = cluster.next_leader(first).await;
+    assert_eq!(read(&wal).await.unwrap(), all);
+    append(&wal, values(12, 3, 100)).await;
+    cluster.whole(3 - node, first).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_was_away_gets_what_it_lacks_from_the_leaders_files() {
+    let mut cluster = Cluster::of(3).await;
+    let wal = cluster.leads(1).await;
+    let mut all = append(&wal, values(0, 5, 1000)).await;
+    cluster.kill(3);
+    // More than the leader keeps in memory, over several segments.
+    all.extend(append(&wal, values(5, 150, 9000)).await);
+    cluster.start(3).await;
+    cluster.serves(3, &all).await;
+    all.extend(append(&wal, values(155, 5, 1000)).await);
+    cluster.serves(3, &all).await;
+    cluster.serves(2, &all).await;
+    assert_eq!(cluster.last_span().epoch, wal.epoch(), "nobody ended the span because of it");
+}

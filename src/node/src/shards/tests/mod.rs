@@ -1,0 +1,5 @@
+//! Nodes in one process: real logs in directories of their own, real connections, one metadata store that they share.
+
+mod cluster;
+mod copies;
+mod failover;
