@@ -70,6 +70,7 @@ impl Held {
             return;
         };
         tracing::info!(shard = self.shard, epoch, attempt, "this node finds out where the span ends");
+        self.around.metrics.seals_begun.inc();
         let (sealer, effects) = Sealer::new(span, attempt, self.around.now());
         rules.sealing = Some(Sealing { sealer, committing: false });
         self.carry_out(&mut rules, effects);
@@ -113,6 +114,7 @@ impl Held {
         if std::mem::replace(&mut rules.closing, true) {
             return;
         }
+        self.around.metrics.closes.inc();
         let (spread, salt) = (self.around.spread, random::salt());
         let next = view::next_span(&rules.state, self.shard, &span.replicas, Some(end.lsn), spread, salt);
         let held = Arc::clone(self);

@@ -61,10 +61,12 @@ impl Held {
         }
         let held = Arc::clone(self);
         self.around.runtime.spawn(async move {
+            held.around.metrics.copies.inc();
             let copied = tokio::select! {
                 copied = Copying::make(&held, epoch) => copied,
                 () = held.around.stopped() => return,
             };
+            held.around.metrics.copies.dec();
             held.rules().copies.remove(&epoch);
             if let Err(error) = copied {
                 held.failed("a span could not be copied", &error);
@@ -190,6 +192,7 @@ impl Copying {
             }
             Effect::Swap { old, manifest } => self.swap(&old, manifest).await,
             Effect::Copied { end } => {
+                self.held.around.metrics.copied.inc();
                 let epoch = self.epoch;
                 tracing::info!(shard = self.held.shard, epoch, "a sealed span was copied, and is whole here");
                 self.held.step(Input::Follow(follower::Event::Copied { epoch, end }));
@@ -262,6 +265,7 @@ impl Copying {
         {
             return Ok(());
         }
+        self.held.around.metrics.copied_bytes.inc_by(bytes.len() as u64);
         self.on_files(async move |files| files.store(listed, at, &bytes).await).await
     }
 

@@ -73,6 +73,8 @@ pub(super) struct Rules {
     pub(super) beginning: bool,
     pub(super) closing: bool,
     pub(super) refreshing: bool,
+    /// The disk was found full, and is looked at again.
+    pub(super) full: bool,
     /// The appender is to stop.
     pub(super) resting: bool,
     /// The store is to begin to lead.
@@ -121,6 +123,7 @@ impl Held {
             beginning: false,
             closing: false,
             refreshing: false,
+            full: false,
             resting: false,
             starting: false,
             copies: BTreeSet::new(),
@@ -302,6 +305,7 @@ impl Held {
             }
             Effect::Over { sealed } => {
                 let epoch = sealing.sealer.span().epoch;
+                self.around.metrics.seals_done.inc_by(u64::from(sealed));
                 tracing::info!(
                     shard = self.shard,
                     epoch,
@@ -341,6 +345,7 @@ impl Held {
         let (envelope, request) = match words::of_request(envelope, request) {
             Ok(asked) => asked,
             Err(error) => {
+                self.around.metrics.refused.inc();
                 tracing::warn!(shard = self.shard, node = from.replica.node, %error, "a frame came damaged");
                 return;
             }
@@ -369,6 +374,7 @@ impl Held {
                 self.step(Input::Seal(sealer::Event::Answered(answer)));
             }
             Err(error) => {
+                self.around.metrics.refused.inc();
                 tracing::warn!(shard = self.shard, node = from.replica.node, %error, "a frame came damaged");
             }
         }
@@ -463,8 +469,9 @@ impl Held {
         }
     }
 
-    /// Where the follower has nothing of a span, or lacks some of it, and somebody else wrote over it.
+    /// The disk, or what is on it, is not what it must be: the first failure ends all writing here.
     pub(super) fn failed(self: &Arc<Held>, what: &str, error: &dyn std::fmt::Display) {
+        self.around.metrics.failed.inc();
         tracing::error!(shard = self.shard, %error, "{what}: this store takes no further part in the shard");
         self.step(Input::Follow(follower::Event::Failed));
     }

@@ -11,6 +11,7 @@
 //! | `reading.rs` | frames for others, from the files |
 //! | `copying.rs` | sealed spans that come from others |
 //! | `files.rs` | the thread that reads and writes files beside the writers |
+//! | `metrics.rs` | what is counted of all that |
 //! | `view.rs`, `words.rs` | metadata and wire, as the rules have them |
 //!
 //! # Invariants
@@ -28,6 +29,7 @@ mod commits;
 mod copying;
 mod files;
 mod held;
+mod metrics;
 mod reading;
 mod store;
 #[cfg(test)]
@@ -53,6 +55,7 @@ use crate::spans::Me;
 
 pub(crate) use files::Files;
 pub(crate) use held::Held;
+pub(crate) use metrics::ShardsMetrics;
 
 /// Between two looks at the clock.
 const TICK: Duration = Duration::from_millis(20);
@@ -122,6 +125,7 @@ pub(crate) struct Around {
     pub(crate) meta: Arc<dyn Meta>,
     /// Of the leaders here.
     pub(crate) limits: Limits,
+    pub(crate) metrics: ShardsMetrics,
     /// How many holders a new span gets, where so many nodes live.
     pub(crate) spread: usize,
     pub(crate) stopping: watch::Receiver<bool>,

@@ -9,6 +9,7 @@ use tidelog_replica::frame::Frame;
 use tidelog_replica::leader;
 use tidelog_replica::span::{Place, Process, Replica};
 use tidelog_wal::{IntactFrames, SealedFiles, SpanFiles};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::held::{Held, Input};
 use super::words;
@@ -36,9 +37,11 @@ impl Held {
             }
             Err(_) => return (Vec::new(), to),
         };
+        self.around.metrics.frames_read.inc_by(frames.len() as u64);
         if let Some(at) = breaks_at {
             let end = self.rules().follower.end(epoch);
             if end.is_some_and(|end| at.lsn < end.lsn) {
+                self.around.metrics.damaged.inc();
                 tracing::error!(
                     shard = self.shard,
                     epoch,
@@ -68,7 +71,7 @@ impl Held {
 
     /// Gives the intact frames of a range of a span, to who puts it together. They are below an end that was decided.
     pub(super) fn give_frames(self: &Arc<Held>, epoch: u32, (from, to): (u64, u64), reply: Reply) {
-        let Ok(permit) = Arc::clone(&self.reads).try_acquire_owned() else { return };
+        let Some(permit) = self.may_read() else { return };
         let sealed = self.rules().state.span(self.shard, epoch).is_some_and(|span| !span.is_unsealed());
         if !sealed {
             return;
@@ -82,6 +85,13 @@ impl Held {
         });
     }
 
+    /// A turn to read for others; none when too many read already, and then they ask again.
+    fn may_read(&self) -> Option<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.reads).try_acquire_owned().ok();
+        self.around.metrics.reads_dropped.inc_by(u64::from(permit.is_none()));
+        permit
+    }
+
     /// Frames for a coordinator. When too many wait to be read, it asks again.
     pub(super) fn read_tail(
         self: &Arc<Held>,
@@ -90,7 +100,7 @@ impl Held {
         reader: Process,
         attempt: u32,
     ) {
-        let Ok(permit) = Arc::clone(&self.reads).try_acquire_owned() else { return };
+        let Some(permit) = self.may_read() else { return };
         let held = Arc::clone(self);
         self.around.runtime.spawn(async move {
             let (frames, to) = held.frames(epoch, from, to).await;

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tidelog_io::IoError;
+use tidelog_io::{Disk, IoError};
 use tidelog_meta::{Span as Listed, State};
 use tidelog_replica::follower::{self, Recovered};
 use tidelog_replica::frame::Frame;
@@ -22,8 +22,8 @@ use tidelog_replica::grade::grade;
 use tidelog_replica::message::Grade;
 use tidelog_replica::span::Place;
 use tidelog_wal::{
-    Ended, FrameWriter, OpenError, OpenSpan, ReadyFrame, SpanEnd, SpanFiles, Wal, end_shard, epochs_in,
-    put_span_aside,
+    AppendError, Ended, FrameWriter, OpenError, OpenSpan, ReadyFrame, SpanEnd, SpanFiles, Wal, end_shard,
+    epochs_in, put_span_aside,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -34,8 +34,10 @@ use crate::shards::commits::Leading;
 use crate::shards::copying::Aside;
 use crate::spans::{OpenedSpan, base_of};
 
-/// How long a writer that found no room for a segment waits until it looks again.
-const FULL: Duration = Duration::from_millis(500);
+/// How often a disk that was full is looked at.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
+/// So many segments must have room on it before it takes frames again.
+const ROOM: u64 = 2;
 
 /// What the rules want of the disk.
 pub(super) enum Job {
@@ -264,15 +266,13 @@ impl OnDisk {
         }
         let Writer::Follower { writer, .. } = &self.writer else { return };
         let frames: Vec<ReadyFrame> = frames.iter().map(words::ready).collect();
-        loop {
-            match writer.write(frames.clone(), doubted).await {
-                Ok(()) => return held.step(Input::Follow(follower::Event::Written { epoch })),
-                Err(tidelog_wal::AppendError::Full) => {
-                    held.step(Input::Follow(follower::Event::Room(false)));
-                    tokio::time::sleep(FULL).await;
-                }
-                Err(error) => return held.failed("a follower's frames were not written", &error),
+        match writer.write(frames, doubted).await {
+            Ok(()) => held.step(Input::Follow(follower::Event::Written { epoch })),
+            Err(AppendError::Full) => {
+                held.step(Input::Follow(follower::Event::Full { epoch }));
+                held.look_for_room();
             }
+            Err(error) => held.failed("a follower's frames were not written", &error),
         }
     }
 
@@ -303,6 +303,9 @@ impl OnDisk {
         {
             let mut rules = held.rules();
             (rules.following, rules.leading, rules.resting) = (None, None, true);
+        }
+        if let Writer::Leader { .. } = self.writer {
+            held.around.metrics.led.dec();
         }
         held.serve(None);
         self.stop().await;
@@ -458,6 +461,39 @@ impl OnDisk {
         held.rules().leading = Some(wal.clone());
         held.serve(Some(Serving { wal: wal.clone(), epoch, leads: true }));
         self.writer = Writer::Leader { epoch, wal };
+        held.around.metrics.led.inc();
         Ok(())
+    }
+}
+
+impl Held {
+    /// Tells the rules when the disk has room for segments again, once it has been full.
+    pub(super) fn look_for_room(self: &Arc<Held>) {
+        if std::mem::replace(&mut self.rules().full, true) {
+            return;
+        }
+        self.around.metrics.full.inc();
+        tracing::error!(
+            shard = self.shard,
+            "the disk has no room for another segment: frames of the leader are refused"
+        );
+        let held = Arc::clone(self);
+        self.around.runtime.spawn(async move {
+            let needed = ROOM * held.around.options.segment_bytes;
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK_FOR_ROOM) => {}
+                    () = held.around.stopped() => return,
+                }
+                let dir = held.around.place.spec(held.shard, 0).dir;
+                let free = held.around.files.run(async move |disk| disk.free_space(&dir).await).await;
+                if matches!(free, Ok(Ok(free)) if free >= needed) {
+                    break;
+                }
+            }
+            held.rules().full = false;
+            tracing::info!(shard = held.shard, "there is room again");
+            held.step(Input::Follow(follower::Event::Room(true)));
+        });
     }
 }

@@ -120,6 +120,20 @@ impl Follower {
         self.settle(epoch);
     }
 
+    /// The write in flight did not begin. What waits is let go of, and sent again by whoever sent it; a fence must not wait
+    /// for room on the disk.
+    pub(super) fn full(&mut self, epoch: u32) {
+        self.room = false;
+        let Some(tail) = self.tails.get_mut(&epoch) else { return };
+        tail.writing = None;
+        tail.deny();
+        if let Some(leader) = tail.leader.filter(|_| epoch >= self.promised) {
+            self.refuse(leader, epoch, Refusal::ReadOnly);
+        }
+        self.answer_fences();
+        self.settle(epoch);
+    }
+
     /// Tells the leader how far this disk has come, if nothing forbids it.
     pub(super) fn tell_leader(&mut self, epoch: u32) {
         let Some(tail) = self.tails.get(&epoch) else { return };

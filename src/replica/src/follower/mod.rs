@@ -85,6 +85,11 @@ pub enum Event {
         /// The span.
         epoch: u32,
     },
+    /// The write in flight did not begin, because the disk has no room for it: nothing of it is there.
+    Full {
+        /// The span.
+        epoch: u32,
+    },
     /// A write or sync failed: this store is not written any more.
     Failed,
     /// A promise is on the disk.
@@ -244,6 +249,7 @@ impl Follower {
             Event::Asked(envelope, request) if !self.failed => self.asked(&envelope, request),
             Event::Asked(envelope, request) => self.answer_failed(&envelope, &request),
             Event::Written { epoch } => self.written(epoch),
+            Event::Full { epoch } => self.full(epoch),
             Event::Failed => self.fail(),
             Event::Kept { promised } => self.keep(promised),
             Event::Viewed(view) => self.viewed(view),

@@ -319,6 +319,22 @@ fn a_full_disk_takes_no_frames_and_still_promises() {
 }
 
 #[test]
+fn a_write_that_found_no_room_is_as_if_it_was_never_sent_and_no_fence_waits_for_it() {
+    let (mut follower, _) = with_frames(1);
+    let end = follower.end(5).unwrap();
+    let more = frames(end, 3, 0);
+    assert_eq!(follower.step(append(11, more.clone())), [written(&more[..1])]);
+    assert_eq!(follower.step(Event::Full { epoch: 5 }), [told(1, Answer::Refused(Refusal::ReadOnly))]);
+    assert_eq!(follower.step(append(11, more.clone())), [told(1, Answer::Refused(Refusal::ReadOnly))]);
+    follower.step(Event::Room(true));
+    assert_eq!(follower.step(append(11, more.clone())), [written(&more[..1])], "the same frames again");
+    follower.step(fence(7));
+    assert_eq!(follower.step(Event::Kept { promised: 7 }), [], "a write is in flight");
+    let said = standing(7, end, Grade::Proved, 11);
+    assert_eq!(follower.step(Event::Full { epoch: 5 }), [said], "it did not begin: the end is where it was");
+}
+
+#[test]
 fn damage_that_a_read_finds_ends_the_trust_and_a_sealed_span_is_copied() {
     let (mut follower, made) = with_frames(3);
     follower.step(Event::Damaged { epoch: 5, intact: made[0].next() });

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::peers::{Identity, Peers, Settings};
 use crate::ring::Rings;
-use crate::shards::{Around, Files, Place, Shards};
+use crate::shards::{Around, Files, Place, Shards, ShardsMetrics};
 use crate::spans::Me;
 
 const CLUSTER: [u8; 16] = [7; 16];
@@ -160,6 +160,7 @@ impl Cluster {
             beside,
             peers,
             meta: Arc::clone(&self.meta) as _,
+            metrics: ShardsMetrics::default(),
             // A holder that lags is soon served from the files.
             limits: Limits { memory_bytes: 128 * 1024, ..Limits::default() },
             spread: 3,
@@ -208,6 +209,34 @@ impl Cluster {
             })
         })
         .await
+    }
+
+    /// The log of whoever leads the newest span, if somebody does.
+    pub(super) fn leader(&self) -> Option<Wal> {
+        let epoch = self.last_span().epoch;
+        self.running.values().find_map(|running| running.shards.led(SHARD).filter(|wal| wal.epoch() == epoch))
+    }
+
+    /// All values as the leader has them, once these are among them in their order.
+    pub(super) async fn all_records(&self, acknowledged: &[String]) -> Vec<String> {
+        let begun = Instant::now();
+        loop {
+            if let Some(wal) = self.leader()
+                && let Ok(found) = read(&wal).await
+            {
+                let mut rest = found.iter();
+                let lost = acknowledged.iter().find(|value| !rest.any(|found| found == *value));
+                match lost {
+                    None => return found,
+                    // A leader has everything as soon as it leads.
+                    Some(lost) => {
+                        panic!("{}... was acknowledged and is not there", &lost[..lost.len().min(20)])
+                    }
+                }
+            }
+            assert!(begun.elapsed() < LONG, "waited in vain for a leader");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Waits until a span is whole on a node.
@@ -259,19 +288,26 @@ fn settings() -> Settings {
 
 /// What a crash leaves of a directory.
 fn copy_of(dir: &Path) -> tempfile::TempDir {
-    fn copy(from: &Path, to: &Path) {
-        std::fs::create_dir_all(to).unwrap();
-        for entry in std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+    fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+        std::fs::create_dir_all(to)?;
+        for entry in std::fs::read_dir(from)? {
+            let entry = entry?;
             let target = to.join(entry.file_name());
-            match entry.file_type().unwrap().is_dir() {
-                true => copy(&entry.path(), &target),
-                false => drop(std::fs::copy(entry.path(), target).unwrap()),
+            match entry.file_type()?.is_dir() {
+                true => copy(&entry.path(), &target)?,
+                false => drop(std::fs::copy(entry.path(), target)?),
             }
         }
+        Ok(())
     }
-    let image = tempfile::tempdir().unwrap();
-    copy(dir, image.path());
-    image
+    loop {
+        let image = tempfile::tempdir().unwrap();
+        // Where a file got another name meanwhile it is no image of one moment.
+        match copy(dir, image.path()) {
+            Ok(()) => return image,
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}"),
+        }
+    }
 }
 
 /// Waits for something.

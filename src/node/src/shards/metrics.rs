@@ -1,0 +1,56 @@
+//! What is counted of the shards that this node holds together with others.
+
+use std::sync::atomic::AtomicI64;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Counters of all shards; clones count together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ShardsMetrics {
+    pub(super) led: Gauge<i64, AtomicI64>,
+    pub(super) seals_begun: Counter,
+    pub(super) seals_done: Counter,
+    pub(super) closes: Counter,
+    pub(super) copies: Gauge<i64, AtomicI64>,
+    pub(super) copied: Counter,
+    pub(super) copied_bytes: Counter,
+    pub(super) frames_read: Counter,
+    pub(super) reads_dropped: Counter,
+    pub(super) damaged: Counter,
+    pub(super) refused: Counter,
+    pub(super) full: Counter,
+    pub(super) failed: Counter,
+}
+
+impl ShardsMetrics {
+    /// Shows all of them.
+    pub(crate) fn register(self, registry: &mut Registry) {
+        registry.register("shards_led", "Spans that this node leads", self.led);
+        let help = "Attempts to find out where a span ends, begun by this node";
+        registry.register("shards_seals_begun", help, self.seals_begun);
+        registry.register("shards_seals_done", "Spans whose end this node has had decided", self.seals_done);
+        registry.register("shards_closes", "Spans that this node led and asked to end", self.closes);
+        registry.register("shards_copies", "Copies of sealed spans that are being made here", self.copies);
+        registry.register("shards_copied", "Sealed spans that were copied to this node", self.copied);
+        registry.register(
+            "shards_copied_bytes",
+            "Bytes of sealed files that came from others",
+            self.copied_bytes,
+        );
+        let help = "Frames read from this node's files for holders that lag and for coordinators";
+        registry.register("shards_frames_read", help, self.frames_read);
+        let help = "Questions for frames that were not taken because too many were being read";
+        registry.register("shards_reads_dropped", help, self.reads_dropped);
+        let help = "Reads that found a frame damaged that had been durable here";
+        registry.register("shards_damaged", help, self.damaged);
+        registry.register(
+            "shards_frames_refused",
+            "Messages refused because a frame in them was damaged",
+            self.refused,
+        );
+        registry.register("shards_full", "Times that a follower's disk was found full", self.full);
+        registry.register("shards_failed", "Failures that ended this node's part in a shard", self.failed);
+    }
+}
