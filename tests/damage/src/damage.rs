@@ -155,14 +155,6 @@ fn part(bytes: &[u8], sector: usize) -> &[u8] {
 }
 
 impl Group {
-    /// The file to which all its cases happen, if it is one.
-    pub(crate) fn file(&self) -> Option<&str> {
-        match &self.place {
-            Place::File(name) => Some(name),
-            _ => None,
-        }
-    }
-
     /// The directory with the case of this number, and what the case is; `None` where it changes nothing.
     pub(crate) fn apply(&self, directory: &Directory, number: u64) -> Option<(Directory, String)> {
         let mut damaged = directory.clone();

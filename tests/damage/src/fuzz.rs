@@ -130,7 +130,7 @@ pub fn fuzz_recovery(data: &[u8]) {
         }
         plan.damage(&built, &mut damaged);
     }
-    let sweep = Sweep::new("fuzz", built);
+    let sweep = Sweep::new(built);
     let Ok(mut judge) = Judge::new(&sweep) else { return };
     // An error is of the place where the inspector looks and says nothing about the code.
     if let Ok(Outcome::Wrong(why)) = judge.judge(&damaged) {

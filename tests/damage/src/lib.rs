@@ -14,10 +14,12 @@
 //! - *untold*: nothing is left that tells of the last writes; only the metadata or another node can;
 //! - *harmless*: everything that was acknowledged is served as it was written.
 //!
-//! Of what is unproved or untold each case must be excused by a rule with its proof ([`excused`]). What is harmless and said
-//! by nobody must lie where nothing was written ([`region`]). A reader never changes a file.
+//! Most cases are read like another one, and only that one is judged ([`alike`]). Of what is unproved or untold each case
+//! must be excused by a rule with its proof ([`excused`]). What is harmless and said by nobody must lie where nothing was
+//! written ([`region`]). A reader never changes a file.
 #![forbid(unsafe_code)]
 
+mod alike;
 mod build;
 mod damage;
 mod directory;

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
     let mut wrong = 0;
     println!(
-        "| directory | damage | cases | named | unproved end, kept aside | the metadata can tell | harmless | wrong |"
+        "| directory | damage | cases | named | unproved end, kept aside | only the metadata can tell | harmless | wrong |"
     );
     println!("|---|---|---|---|---|---|---|---|");
     for name in
@@ -34,7 +34,8 @@ fn main() -> ExitCode {
             let cases = named + unproved + unseen + harmless;
             println!("| {name} | {kind:?} | {cases} | {named} | {unproved} | {unseen} | {harmless} | |");
         }
-        println!("| {name} | all | | | | | | {} | {:.0} s", counts.wrong, begun.elapsed().as_secs_f64());
+        let (judged, seconds) = (counts.judged, begun.elapsed().as_secs_f64());
+        println!("| {name} | all, {judged} judged, {seconds:.0} s | | | | | | {} |", counts.wrong);
         for told in &counts.told {
             println!("WRONG {told}");
         }

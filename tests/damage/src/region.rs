@@ -100,12 +100,6 @@ impl Regions {
         })
     }
 
-    /// The region of one byte.
-    pub(crate) fn at(&self, byte: usize) -> Region {
-        let index = self.0.partition_point(|(range, _)| range.end <= byte);
-        self.0.get(index).map_or(Region::Nothing, |(_, region)| *region)
-    }
-
     /// The regions in which a file differs from what it was.
     pub(crate) fn touched(&self, before: &[u8], after: &[u8]) -> Vec<Region> {
         let mut touched = Vec::new();

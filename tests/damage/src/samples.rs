@@ -34,7 +34,7 @@ pub fn sample(name: &str) -> Result<crate::Sweep, OpenError> {
         "metadata" => one(METADATA, &metadata())?,
         _ => store()?,
     };
-    Ok(crate::Sweep::new(name, built))
+    Ok(crate::Sweep::new(built))
 }
 
 fn append(partition: u64, records: u32, bytes: usize) -> Step {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tidelog_format::name;
 
+use crate::alike::{Alike, Met};
 use crate::build::Built;
 use crate::damage::{Group, Kind, groups};
 use crate::directory::{Directory, segment};
@@ -21,7 +22,6 @@ const MOST_TOLD: usize = 20;
 
 /// A directory whose cases are to be judged.
 pub struct Sweep {
-    name: String,
     built: Built,
     regions: BTreeMap<String, Regions>,
 }
@@ -31,7 +31,9 @@ pub struct Sweep {
 pub struct Counts {
     /// Kind: named, unproved end, told by the metadata only, harmless, changes nothing.
     pub by_kind: BTreeMap<Kind, [u64; 5]>,
-    /// Promises that were broken: how often, and the first ones in words.
+    /// Cases that were given to both readers; the others are alike.
+    pub judged: u64,
+    /// Promises that were broken: how often.
     pub wrong: u64,
     /// The first ones in words.
     pub told: Vec<String>,
@@ -50,10 +52,10 @@ pub(crate) enum Outcome {
 }
 
 impl Sweep {
-    pub(crate) fn new(name: &str, built: Built) -> Sweep {
+    pub(crate) fn new(built: Built) -> Sweep {
         let of = |(path, bytes): (&String, &Arc<Vec<u8>>)| (path.clone(), Regions::of(path, bytes));
         let regions = built.directory.files.iter().map(of).collect();
-        Sweep { name: name.to_owned(), built, regions }
+        Sweep { built, regions }
     }
 
     pub(crate) fn epoch(&self) -> u32 {
@@ -80,30 +82,12 @@ impl Sweep {
             for index in 0..taken {
                 count += 1;
                 let number = spread(index, taken, group.count);
-                if count % share.1 == share.0 && !self.is_one_of_many(&group, number, taken) {
+                if count % share.1 == share.0 {
                     judge.case(&group, number, &mut counts);
                 }
             }
         }
         Ok(counts)
-    }
-
-    /// Where nothing was ever written one bit of a byte, or one length of eight, stands for the others; of the open
-    /// segment all are tried.
-    fn is_one_of_many(&self, group: &Group, number: u64, taken: u64) -> bool {
-        if taken < group.count || self.name == "open" {
-            return false;
-        }
-        let Some(file) = group.file() else { return false };
-        let free = |byte: u64| {
-            let regions = self.regions.get(file);
-            regions.is_some_and(|regions| regions.at(usize::try_from(byte).unwrap_or(usize::MAX)).is_free())
-        };
-        match group.kind {
-            Kind::Bit => free(number / 8) && number % 8 != (number / 8) % 8,
-            Kind::Cut => free(number) && !number.is_multiple_of(8),
-            _ => false,
-        }
     }
 }
 
@@ -123,12 +107,14 @@ pub(crate) struct Judge<'a> {
     built: &'a Built,
     regions: &'a BTreeMap<String, Regions>,
     inspector: Inspector,
+    alike: Alike,
 }
 
 impl<'a> Judge<'a> {
     pub(crate) fn new(sweep: &'a Sweep) -> io::Result<Judge<'a>> {
         let inspector = Inspector::new(&sweep.built.directory)?;
-        Ok(Judge { built: &sweep.built, regions: &sweep.regions, inspector })
+        let alike = Alike::new(&sweep.built.directory);
+        Ok(Judge { built: &sweep.built, regions: &sweep.regions, inspector, alike })
     }
 
     fn case(&mut self, group: &Group, number: u64, counts: &mut Counts) {
@@ -137,11 +123,21 @@ impl<'a> Judge<'a> {
             here[4] += 1;
             return;
         };
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.judge(&damaged)));
-        let outcome = match outcome {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(error)) => Outcome::Wrong(format!("the test itself failed: {error}")),
-            Err(_) => Outcome::Wrong("panic".to_owned()),
+        let outcome = match self.alike.meet(&damaged) {
+            // Whether nothing was there is asked of each place anew.
+            Met::Known(Outcome::Harmless) => self.unnoticed(&damaged),
+            Met::Known(outcome) => outcome,
+            Met::ToJudge(key, before) => {
+                counts.judged += 1;
+                let outcome = self.judge_or_fail(&damaged);
+                self.alike.note(key, &outcome);
+                match before.filter(|before| *before != outcome) {
+                    Some(before) => {
+                        Outcome::Wrong(format!("{outcome:?}, and {before:?} where all reads alike"))
+                    }
+                    None => outcome,
+                }
+            }
         };
         match outcome {
             Outcome::Named => here[0] += 1,
@@ -154,6 +150,14 @@ impl<'a> Judge<'a> {
                     counts.told.push(format!("{:?} {number}: {what}: {why}", group.kind));
                 }
             }
+        }
+    }
+
+    fn judge_or_fail(&mut self, damaged: &Directory) -> Outcome {
+        match catch_unwind(AssertUnwindSafe(|| self.judge(damaged))) {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) => Outcome::Wrong(format!("the test itself failed: {error}")),
+            Err(_) => Outcome::Wrong("panic".to_owned()),
         }
     }
 
@@ -207,11 +211,16 @@ impl<'a> Judge<'a> {
             (Recovery::Named(_), _) | (_, Inspection::Named(_)) => Outcome::Named,
             (Recovery::Untold(_), _) => Outcome::Untold,
             (Recovery::Cut(_), _) | (_, Inspection::Noted(_)) => Outcome::Unproved,
-            (Recovery::Sound | Recovery::Told(_), Inspection::Silent) => match self.counts(damaged) {
-                Some((file, region)) => Outcome::Wrong(format!("nobody notices it: {file}, {region:?}")),
-                None => Outcome::Harmless,
-            },
+            (Recovery::Sound | Recovery::Told(_), Inspection::Silent) => self.unnoticed(damaged),
             (Recovery::Lost { what, .. }, _) => Outcome::Wrong(what),
+        }
+    }
+
+    /// What nobody says anything of is harmless where nothing was.
+    fn unnoticed(&self, damaged: &Directory) -> Outcome {
+        match self.counts(damaged) {
+            Some((file, region)) => Outcome::Wrong(format!("nobody notices it: {file}, {region:?}")),
+            None => Outcome::Harmless,
         }
     }
 
@@ -262,6 +271,7 @@ impl Counts {
             let here = self.by_kind.entry(kind).or_default();
             here.iter_mut().zip(counts).for_each(|(here, more)| *here += more);
         }
+        self.judged += other.judged;
         self.wrong += other.wrong;
         self.told.extend(other.told);
         self.told.truncate(MOST_TOLD);
