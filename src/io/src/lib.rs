@@ -33,6 +33,8 @@ pub mod conformance;
 mod disk;
 mod error;
 pub mod file;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod lock;
 pub mod net;
 #[cfg(test)]

@@ -65,3 +65,13 @@ fn posix_uring_and_the_simulator_read_the_same_bytes() {
         }
     }
 }
+
+#[test]
+fn whatever_is_done_to_a_file_the_backends_show_the_same() {
+    for seed in 0..200 {
+        let chance = Entropy::seeded(seed);
+        let plan: Vec<u8> = (0..chance.below(40)).map(|_| chance.u64() as u8).collect();
+        println!("seed {seed}");
+        tidelog_io::fuzz::fuzz_disks(&plan);
+    }
+}
