@@ -99,6 +99,11 @@ impl Node {
     /// Starts the process and waits until it says that it listens.
     pub(crate) fn restart(&mut self) {
         self.spawn();
+        self.until_it_listens();
+    }
+
+    /// Waits until the process says that it listens.
+    pub(crate) fn until_it_listens(&mut self) {
         (self.address, self.kafka) = wait::until("the server to listen", || {
             let output = self.output();
             let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() else {
@@ -148,6 +153,13 @@ impl Node {
         let mut child = self.child.take().unwrap();
         terminate(&child);
         wait::until("the server to stop", || child.try_wait().unwrap())
+    }
+
+    /// How the process ended, once it has by itself.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        let ended = self.child.as_mut()?.try_wait().unwrap()?;
+        self.child = None;
+        Some(ended)
     }
 
     /// What the last process wrote.

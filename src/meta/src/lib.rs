@@ -35,6 +35,7 @@ pub mod raft;
 #[cfg(test)]
 mod random_tests;
 mod replay;
+mod shows;
 mod span;
 mod spread;
 mod state;

@@ -23,15 +23,21 @@ pub enum PlacementError {
     NoShard,
 }
 
-/// Commands that make room for a topic of this class: the class without limits is spread over `spread` shards, each other
-/// class has one. A shard that carries nothing is taken over before a new one is opened.
+/// Commands that make room for a topic of this class on a node: the class without limits is spread over `spread` of its
+/// shards, each other class has one. A shard that carries nothing is taken over before a new one is opened. `mine` says
+/// which shards are the node's.
 ///
 /// # Errors
 /// When there are too many classes.
-pub fn plan(state: &State, class: Retention, spread: u32) -> Result<Vec<Command>, PlacementError> {
+pub fn plan(
+    state: &State,
+    class: Retention,
+    spread: u32,
+    mine: impl Fn(u64) -> bool,
+) -> Result<Vec<Command>, PlacementError> {
     let wanted = if class == Retention::default() { spread.max(1) as usize } else { 1 };
     let loads = state.loads();
-    let have = state.shards.values().filter(|served| **served == class).count();
+    let have = state.shards.iter().filter(|(shard, served)| **served == class && mine(**shard)).count();
     let missing = wanted.saturating_sub(have);
     if missing == 0 {
         return Ok(Vec::new());
@@ -40,14 +46,15 @@ pub fn plan(state: &State, class: Retention, spread: u32) -> Result<Vec<Command>
     let idle: Vec<u64> = state
         .shards
         .iter()
-        .filter(|(shard, served)| **served != class && **served != Retention::default() && is_idle(shard))
+        .filter(|(_, served)| **served != class && **served != Retention::default())
+        .filter(|(shard, _)| is_idle(shard) && mine(**shard))
         .map(|(shard, _)| *shard)
         .collect();
     let mut classes: Vec<&Retention> =
         state.shards.iter().filter(|(shard, _)| !is_idle(shard)).map(|(_, served)| served).collect();
     classes.sort_unstable();
     classes.dedup();
-    if have == 0 && classes.len() >= MAX_CLASSES {
+    if have == 0 && classes.len() >= MAX_CLASSES && !classes.contains(&&class) {
         return Err(PlacementError::Classes);
     }
     let taken = idle.into_iter().map(|shard| Command::SetShardClass { shard, class });
@@ -55,15 +62,20 @@ pub fn plan(state: &State, class: Retention, spread: u32) -> Result<Vec<Command>
     Ok(taken.chain(opened).take(missing).collect())
 }
 
-/// The shard of each of `count` partitions.
+/// The shard of each of `count` partitions, of those that `mine` allows.
 ///
 /// # Errors
 /// When no shard serves the class.
-pub fn place(state: &State, class: Retention, count: u32) -> Result<Vec<u64>, PlacementError> {
+pub fn place(
+    state: &State,
+    class: Retention,
+    count: u32,
+    mine: impl Fn(u64) -> bool,
+) -> Result<Vec<u64>, PlacementError> {
     let mut shards: BinaryHeap<Reverse<(usize, u64)>> = state
         .loads()
         .into_iter()
-        .filter(|(shard, _)| state.shards.get(shard) == Some(&class))
+        .filter(|(shard, _)| state.shards.get(shard) == Some(&class) && mine(*shard))
         .map(|(shard, load)| Reverse((load, shard)))
         .collect();
     let mut placed = Vec::new();
@@ -83,15 +95,19 @@ mod tests {
         Retention { max_age_ms: Some(ms), max_bytes: None }
     }
 
+    fn all(_: u64) -> bool {
+        true
+    }
+
     fn carry_out(state: &mut State, class: Retention) {
-        for command in plan(state, class, 2).unwrap() {
+        for command in plan(state, class, 2, all).unwrap() {
             state.apply(&command).unwrap();
         }
     }
 
     fn create(state: &mut State, n: u64, retention: Retention, count: u32) {
         carry_out(state, retention);
-        let shards = place(state, retention, count).unwrap();
+        let shards = place(state, retention, count, all).unwrap();
         let command =
             Command::CreateTopic { name: format!("t{n}"), id: format!("{n:032x}"), retention, shards };
         state.apply(&command).unwrap();
@@ -104,7 +120,7 @@ mod tests {
         create(&mut state, 2, Retention::default(), 3);
         create(&mut state, 3, class(5), 4);
         assert_eq!(state.loads().into_values().collect::<Vec<_>>(), [3, 3, 4]);
-        assert_eq!(plan(&state, class(5), 2), Ok(vec![]));
+        assert_eq!(plan(&state, class(5), 2, all), Ok(vec![]));
     }
 
     #[test]
@@ -112,7 +128,10 @@ mod tests {
         let mut state = State::default();
         create(&mut state, 1, class(5), 1);
         state.apply(&Command::DeleteTopic { name: "t1".into(), id: format!("{:032x}", 1) }).unwrap();
-        assert_eq!(plan(&state, class(6), 2), Ok(vec![Command::SetShardClass { shard: 1, class: class(6) }]));
+        assert_eq!(
+            plan(&state, class(6), 2, all),
+            Ok(vec![Command::SetShardClass { shard: 1, class: class(6) }])
+        );
     }
 
     #[test]
@@ -121,12 +140,32 @@ mod tests {
         for n in 0..MAX_CLASSES as u64 {
             create(&mut state, n, class(n + 1), 1);
         }
-        assert_eq!(plan(&state, class(1000), 2), Err(PlacementError::Classes));
-        assert_eq!(plan(&state, class(1), 2), Ok(vec![]));
+        assert_eq!(plan(&state, class(1000), 2, all), Err(PlacementError::Classes));
+        assert_eq!(plan(&state, class(1), 2, all), Ok(vec![]));
     }
 
     #[test]
     fn without_a_shard_there_is_no_place() {
-        assert_eq!(place(&State::default(), class(1), 1), Err(PlacementError::NoShard));
+        assert_eq!(place(&State::default(), class(1), 1, all), Err(PlacementError::NoShard));
+    }
+
+    #[test]
+    fn a_node_gets_shards_of_its_own_and_leaves_those_of_others_alone() {
+        let mut state = State::default();
+        create(&mut state, 1, Retention::default(), 2);
+        create(&mut state, 2, class(5), 1);
+        state.apply(&Command::DeleteTopic { name: "t2".into(), id: format!("{:032x}", 2) }).unwrap();
+        let second = |shard| shard > 3;
+        let opened = |class| plan(&state, class, 1, second).unwrap();
+        assert_eq!(
+            opened(Retention::default()),
+            [Command::OpenShard { shard: 4, class: Retention::default() }]
+        );
+        assert_eq!(
+            opened(class(6)),
+            [Command::OpenShard { shard: 4, class: class(6) }],
+            "an idle one is another's"
+        );
+        assert_eq!(place(&state, Retention::default(), 1, second), Err(PlacementError::NoShard));
     }
 }

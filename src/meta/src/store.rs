@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::command::Command;
@@ -9,7 +10,8 @@ use crate::outcome::Outcome;
 use crate::state::State;
 
 /// Why the metadata can neither be changed nor read for sure. Nothing was proposed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 pub enum Unavailable {
     /// Another node leads the metadata's group, or none does.
     #[error("the metadata is led elsewhere: {}", leader.as_deref().unwrap_or("by nobody that is known"))]

@@ -4,6 +4,7 @@
 //! # Limits
 //! Every value is checked here, once, before anything is opened; an unknown key is an error that names it.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -33,6 +34,14 @@ pub(crate) struct ServeArgs {
     /// Where Kafka's clients find this node, as HOST:PORT [default: the address it listens on]
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) advertised_kafka: Option<Advertised>,
+    /// Address for the other nodes of a cluster, as IP:PORT that they reach: this node's metadata can be shared then
+    /// [default: none, the node is alone]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) peer: Option<SocketAddr>,
+    /// Nodes of the cluster to join with an empty directory, as HOST:PORT of their --peer; once it has joined, this
+    /// changes nothing
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    pub(crate) join: Vec<Advertised>,
     /// File with settings, in TOML; flags win over it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -73,6 +82,13 @@ impl TryFrom<String> for Kafka {
 
     fn try_from(text: String) -> Result<Kafka, String> {
         text.parse()
+    }
+}
+
+impl fmt::Display for Advertised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Advertised { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
     }
 }
 
@@ -137,6 +153,8 @@ struct File {
     http: Option<SocketAddr>,
     kafka: Option<Kafka>,
     advertised_kafka: Option<Advertised>,
+    peer: Option<SocketAddr>,
+    join: Vec<Advertised>,
     insecure_listen: bool,
     io: Option<Io>,
     accept_loss: bool,
@@ -212,6 +230,10 @@ pub(crate) struct Config {
     pub(crate) http: SocketAddr,
     pub(crate) kafka: Kafka,
     pub(crate) advertised_kafka: Option<Advertised>,
+    /// Where other nodes reach this one; none on a node that is alone.
+    pub(crate) peer: Option<SocketAddr>,
+    /// Whom to ask to be let in.
+    pub(crate) join: Vec<Advertised>,
     pub(crate) insecure_listen: bool,
     pub(crate) io: Io,
     pub(crate) accept_loss: bool,
@@ -245,6 +267,10 @@ pub(crate) enum ConfigError {
          --insecure-listen if the network is trusted"
     )]
     Insecure(SocketAddr),
+    #[error("--join needs --peer IP:PORT: say where the nodes of the cluster reach this one")]
+    NoPeer,
+    #[error("other nodes cannot be sent to {0}: say with --peer at which address they reach this node")]
+    PeerUnreachable(SocketAddr),
 }
 
 impl Config {
@@ -259,6 +285,8 @@ impl Config {
             http: args.http.or(file.http).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 4242))),
             kafka: args.kafka.or(file.kafka).unwrap_or(Kafka::At(SocketAddr::from(([127, 0, 0, 1], 9092)))),
             advertised_kafka: args.advertised_kafka.clone().or(file.advertised_kafka),
+            peer: args.peer.or(file.peer),
+            join: if args.join.is_empty() { file.join } else { args.join.clone() },
             insecure_listen: args.insecure_listen || file.insecure_listen,
             io: args.io.or(file.io).unwrap_or_default(),
             accept_loss: args.accept_loss || file.accept_loss,
@@ -291,7 +319,13 @@ impl Config {
             Kafka::At(address) => Some(address),
             Kafka::Off => None,
         };
-        for address in [Some(self.http), kafka].into_iter().flatten() {
+        if self.peer.is_none() && !self.join.is_empty() {
+            return Err(ConfigError::NoPeer);
+        }
+        if let Some(peer) = self.peer.filter(|peer| peer.ip().is_unspecified()) {
+            return Err(ConfigError::PeerUnreachable(peer));
+        }
+        for address in [Some(self.http), kafka, self.peer].into_iter().flatten() {
             if !address.ip().is_loopback() && !self.insecure_listen {
                 return Err(ConfigError::Insecure(address));
             }
@@ -442,6 +476,20 @@ mod tests {
         let told = format!("{open}advertised_kafka = \"[fd00::1]:1\"");
         let config = load(&told, insecure).unwrap();
         assert_eq!(config.advertised_kafka, Some(Advertised { host: "fd00::1".to_owned(), port: 1 }));
+    }
+
+    #[test]
+    fn who_joins_says_where_it_is_reached_and_others_reach_it_there() {
+        let config =
+            load("peer = \"127.0.0.1:4300\"\njoin = [\"a:1\", \"[::1]:2\"]", ServeArgs::default()).unwrap();
+        assert_eq!(config.peer, Some("127.0.0.1:4300".parse().unwrap()));
+        assert_eq!(config.join.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a:1", "[::1]:2"]);
+        let alone = load("join = [\"a:1\"]", ServeArgs::default()).unwrap_err();
+        assert!(matches!(alone, ConfigError::NoPeer), "{alone}");
+        let open = "insecure_listen = true\npeer = \"0.0.0.0:4300\"";
+        assert!(matches!(load(open, ServeArgs::default()), Err(ConfigError::PeerUnreachable(_))));
+        let reached = "peer = \"192.0.2.1:4300\"";
+        assert!(matches!(load(reached, ServeArgs::default()), Err(ConfigError::Insecure(_))));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tidelog_proto::http::records::RecordsError;
 use tidelog_wal::{AppendError, ReadError};
 
 use crate::budget::BudgetError;
+use crate::metadata::ChangeError;
 use crate::open::StartError;
 use crate::ring::RingError;
 use tidelog_meta::{Illegal, MetaError, PlacementError};
@@ -117,6 +118,19 @@ impl From<MetaError> for Failure {
     }
 }
 
+impl From<ChangeError> for Failure {
+    fn from(error: ChangeError) -> Failure {
+        match error {
+            ChangeError::Append(error) => error.into(),
+            ChangeError::Illegal(why) => MetaError::Illegal(why).into(),
+            ChangeError::Meta(error) => error.into(),
+            unavailable @ (ChangeError::Unavailable(_) | ChangeError::Unknown) => {
+                Failure::new(ErrorCode::Unavailable, unavailable.to_string())
+            }
+        }
+    }
+}
+
 impl From<PlacementError> for Failure {
     fn from(error: PlacementError) -> Failure {
         let code = match error {
@@ -137,6 +151,7 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Failure {
         match error {
             StartError::Meta(error) => error.into(),
+            StartError::Change(error) => error.into(),
             StartError::Ring(error) => error.into(),
             other => Failure::new(ErrorCode::StorageFailed, other.to_string()),
         }

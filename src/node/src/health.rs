@@ -5,6 +5,7 @@ use serde::Serialize;
 use tidelog_proto::http::admin::DURABILITY_SINGLE_NODE;
 use tidelog_wal::{Stats, Status};
 
+use crate::metadata::MetadataStatus;
 use crate::node::Node;
 use crate::spans::{OpenedSpan, Sealed};
 use tidelog_meta::METADATA_SHARD;
@@ -13,14 +14,15 @@ use tidelog_replica::span::Span;
 
 /// Why the node is not well: a shard that has stopped, or cannot be written because stored records are damaged.
 pub(crate) fn sick(node: &Node) -> Option<String> {
-    node.shards().into_iter().find_map(|(id, shard)| match shard.wal.status() {
+    let shards = node.shards().into_iter().find_map(|(id, shard)| match shard.wal.status() {
         Status::Running | Status::Following | Status::Full => None,
         Status::ReadOnly(hole) => Some(format!("shard {id} is read-only: {hole}")),
         Status::Poisoned(cause) => Some(format!("shard {id} stopped after a failed write: {cause}")),
         // The end of an orderly stop.
         Status::Closed if node.is_stopping() => None,
         Status::Closed => Some(format!("shard {id} is closed")),
-    })
+    });
+    shards.or_else(|| node.metadata.sick().filter(|_| !node.is_stopping()))
 }
 
 /// Why the node should not be sent anything now.
@@ -54,6 +56,7 @@ pub(crate) struct NodeStatus {
     uptime_seconds: u64,
     topics: usize,
     partitions: usize,
+    metadata: MetadataStatus,
     shards: Vec<ShardStatus>,
 }
 
@@ -133,12 +136,13 @@ pub(crate) fn status(node: &Node) -> NodeStatus {
         kafka: node.kafka_advertised(),
         cluster: hex(&node.store.cluster()),
         store: hex(&node.store.store_id()),
-        node: node.store.node(),
+        node: node.me.node,
         incarnation: node.store.incarnation(),
         epoch: node.store.epoch(),
         uptime_seconds: node.started.elapsed().as_secs(),
         topics: node.topics().len(),
         partitions: node.metadata.read(|state| state.partition_count()),
+        metadata: node.metadata.status(),
         shards: node.shards().iter().map(|(id, shard)| shard_status(*id, shard)).collect(),
     }
 }

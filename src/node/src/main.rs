@@ -12,10 +12,11 @@ mod health;
 mod http;
 mod kafka;
 mod listener;
+mod metadata;
 mod metrics;
 mod node;
 mod open;
-#[allow(dead_code, reason = "the server uses it with the next step")]
+#[allow(dead_code, reason = "shards use their part with the next step")]
 mod peers;
 mod points;
 mod produce;
@@ -71,9 +72,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Events go to stderr; `TIDELOG_TRACE` chooses which, as `info` or `tidelog_wal=debug,info`.
+/// Events go to stderr; `TIDELOG_TRACE` chooses which, as `info` or `tidelog_wal=debug,info`. What the engine of the
+/// metadata's group says about itself is for its developers: what people need to know of it, this program says.
 fn trace() {
-    let filter = EnvFilter::try_from_env("TIDELOG_TRACE").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter =
+        EnvFilter::try_from_env("TIDELOG_TRACE").unwrap_or_else(|_| EnvFilter::new("info,openraft=off"));
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).with_ansi(colours).init();
 }

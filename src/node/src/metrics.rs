@@ -86,6 +86,9 @@ pub(crate) fn render(node: &Arc<Node>) -> Result<String, fmt::Error> {
     registry.register("connections", "Connections accepted", connections);
     registry.register("connections_open", "Connections open now", connections_open);
     registry.register("connections_refused", "Connections refused: too many", connections_refused);
+    if let Some(member) = node.metadata.member() {
+        member.peers().metrics().register(&mut registry);
+    }
     registry.register_collector(Box::new(NodeCollector(Arc::clone(node))));
     let mut out = String::new();
     text::encode(&mut out, &registry)?;
@@ -233,11 +236,18 @@ fn encode_process(node: &Node, encoder: &mut DescriptorEncoder) -> Result<(), fm
         ("request_memory_bytes", "Bytes that requests hold in memory", node.budget.used()),
         ("resident_bytes", "Resident memory of the process", resident_bytes().unwrap_or(0)),
     ];
-    for (name, help, value) in gauges {
+    let figures = node.metadata.member().map(|member| member.figures());
+    let version =
+        ("metadata_version", "Changes of the metadata that took effect here", metadata_version(node));
+    for (name, help, value) in gauges.into_iter().chain([version]).chain(figures.into_iter().flatten()) {
         let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(metric)?;
     }
     Ok(())
+}
+
+fn metadata_version(node: &Node) -> u64 {
+    node.metadata.read(|state| state.version)
 }
 
 fn encode_groups(node: &Node, encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {

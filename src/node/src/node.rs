@@ -14,12 +14,13 @@ use tokio::sync::{Mutex, Semaphore, watch};
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::groups::Groups;
+use crate::metadata::Metadata;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::ring::{Beside, Rings};
 use crate::spans::seal::Start;
 use crate::spans::{Me, OpenedSpan};
-use tidelog_meta::{METADATA_SHARD, Metadata, Retention, Topic};
+use tidelog_meta::{METADATA_SHARD, Retention, Topic};
 
 /// A shard that runs.
 #[derive(Debug)]
@@ -97,9 +98,8 @@ impl Node {
         backend: Chosen,
         (store, beside, me): (Store, Beside, Me),
         rings: Arc<Rings>,
-        metadata: Metadata,
+        (metadata, stopping): (Metadata, watch::Sender<bool>),
     ) -> Node {
-        let stopping = watch::Sender::new(false);
         Node {
             groups: Groups::new(&config.groups, &clock, stopping.subscribe()),
             budget: Budget::new(&config.limits),

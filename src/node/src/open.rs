@@ -11,13 +11,15 @@ use tidelog_wal::{OpenError, Recovered, ShardSpec, Status, Store, StoreError, Wa
 
 use crate::config::{Config, ConfigError};
 use crate::groups;
+use crate::metadata::{self, ChangeError, JoinError, Listening, Metadata, Unjoined};
 use crate::node::{Node, Shard};
 use crate::reconcile::{self, ReconcileError};
 use crate::ring::{Beside, RingError, Rings};
-use crate::spans::Me;
 use crate::spans::enrol::{self, Unfit};
 use crate::spans::seal::Start;
-use tidelog_meta::{Command, METADATA_SHARD, MetaError, Metadata};
+use crate::spans::{Me, is_here};
+use tidelog_meta::{Command, METADATA_SHARD, MetaError, StoreId};
+use tokio::sync::watch;
 
 /// Why the node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +32,10 @@ pub(crate) enum StartError {
     Ring(#[from] RingError),
     #[error(transparent)]
     Meta(#[from] MetaError),
+    #[error(transparent)]
+    Change(ChangeError),
+    #[error(transparent)]
+    Unjoined(#[from] Unjoined),
     #[error("shard {shard} carries partitions and its folder {} is missing or holds no segment; restore it, or start with --accept-loss", dir.display())]
     MissingShard { shard: u64, dir: std::path::PathBuf },
     #[error("the metadata folder {} is missing or holds no segment, and there are data shards; restore it from a copy", dir.display())]
@@ -51,6 +57,32 @@ pub(crate) enum StartError {
     Runtime(std::io::Error),
 }
 
+impl From<ChangeError> for StartError {
+    fn from(error: ChangeError) -> StartError {
+        match error {
+            ChangeError::Meta(error) => error.into(),
+            ChangeError::Illegal(why) => MetaError::Illegal(why).into(),
+            ChangeError::Append(error) => MetaError::Append(error).into(),
+            other => StartError::Change(other),
+        }
+    }
+}
+
+impl From<metadata::StartError> for StartError {
+    fn from(error: metadata::StartError) -> StartError {
+        match error {
+            metadata::StartError::Meta(error) => error.into(),
+            metadata::StartError::Unjoined(error) => error.into(),
+        }
+    }
+}
+
+impl From<JoinError> for StartError {
+    fn from(error: JoinError) -> StartError {
+        Unjoined::from(error).into()
+    }
+}
+
 impl StartError {
     /// The exit code of the process: 1 error, 2 usage, 5 corruption found, 6 refused as unsafe.
     pub(crate) fn exit_code(&self) -> u8 {
@@ -58,7 +90,15 @@ impl StartError {
             StartError::Config(ConfigError::Insecure(_)) => 6,
             StartError::Config(_) => 2,
             StartError::Ring(RingError::Store(StoreError::Lock(LockError::Held { .. }))) => 6,
-            StartError::Ring(RingError::Store(StoreError::NotOurs { .. })) => 6,
+            StartError::Ring(RingError::Store(
+                StoreError::NotOurs { .. } | StoreError::OtherCluster { .. },
+            )) => 6,
+            StartError::Unjoined(
+                Unjoined::HasMetadata { .. }
+                | Unjoined::NeedsPeer { .. }
+                | Unjoined::Unfinished { .. }
+                | Unjoined::Join(JoinError::Refused { .. }),
+            ) => 6,
             StartError::Ring(RingError::Store(StoreError::RolledBack { .. })) => 5,
             StartError::Ring(RingError::Store(StoreError::Superblock { source, .. })) => match source {
                 tidelog_format::superblock::SuperblockError::Damaged { .. } => 5,
@@ -82,12 +122,17 @@ pub(crate) async fn open(config: Config) -> Result<Node, StartError> {
     let clock = Clock::system();
     let backend = backend(&config)?;
     let rings = Rings::start(backend.kind, config.rings(), &clock)?;
-    let (store, on_disk, beside) = rings.open_store(config.data.clone()).await?;
+    let refused = |(address, source)| StartError::Listen { address, source };
+    let here = metadata::listen(&config).await.map_err(refused)?;
+    let cluster = metadata::cluster_to_join(&config, here.as_ref()).await?;
+    let (store, on_disk, beside) = rings.open_store(config.data.clone(), cluster).await?;
+    let stopping = watch::Sender::new(false);
     let others = on_disk.iter().any(|shard| *shard != METADATA_SHARD);
     if others && !on_disk.contains(&METADATA_SHARD) {
         return Err(StartError::MissingMetadata { dir: store.shard_dir(METADATA_SHARD) });
     }
-    let enrolled = enrolled(&config, &store, &beside, &rings, &on_disk).await;
+    let others_reach = (here, stopping.subscribe());
+    let enrolled = enrolled(&config, &store, &beside, &rings, &on_disk, others_reach).await;
     if enrolled.is_err() {
         // A directory that is not gone on with must not look younger for it, or it would pass after some more tries.
         beside.take_back().await?;
@@ -97,7 +142,7 @@ pub(crate) async fn open(config: Config) -> Result<Node, StartError> {
     let start =
         Start { config: &config, store: &store, beside: &beside, rings: &rings, metadata: &metadata, me };
     let shards = start.open_all(starts).await?;
-    let node = Node::new(config, clock, backend, (store, beside, me), rings, metadata);
+    let node = Node::new(config, clock, backend, (store, beside, me), rings, (metadata, stopping));
     node.add_shard(METADATA_SHARD, Shard { wal, recovered, span: None });
     for (id, shard) in shards {
         node.add_shard(id, shard);
@@ -114,7 +159,7 @@ struct Enrolled {
     recovered: Recovered,
     metadata: Metadata,
     me: Me,
-    starts: Command,
+    starts: Option<Command>,
 }
 
 async fn enrolled(
@@ -123,13 +168,18 @@ async fn enrolled(
     beside: &Beside,
     rings: &Rings,
     on_disk: &[u64],
+    (here, stopping): (Option<Listening>, watch::Receiver<bool>),
 ) -> Result<Enrolled, StartError> {
     let metadata_spec = spec(store, METADATA_SHARD, store.epoch());
     let (wal, recovered) = rings.open_shard(metadata_spec, config.metadata_options()).await?;
     report(METADATA_SHARD, &recovered, &wal);
-    let metadata = Metadata::replay(wal.clone()).await?;
+    let metadata = metadata::start(config, store, wal.clone(), here, stopping).await?;
     check_folders(config, store, &metadata, on_disk)?;
     let (me, starts) = enrol::enrol(config, store, beside, &metadata).await?;
+    if let Some(member) = metadata.member() {
+        member.peers().me().is_node(me.node);
+        member.peers().me().raised(store.generation());
+    }
     Ok(Enrolled { wal, recovered, metadata, me, starts })
 }
 
@@ -167,7 +217,9 @@ fn check_folders(
         let dir = store.shard_dir(*shard);
         tracing::error!(shard, dir = %dir.display(), "a shard that the metadata does not know: left as it is");
     }
-    let missing = |(shard, partitions): &(u64, usize)| *partitions > 0 && !on_disk.contains(shard);
+    let mine = |shard| metadata.read(|state| is_here(state, shard, StoreId(store.store_id())));
+    let missing =
+        |(shard, partitions): &(u64, usize)| *partitions > 0 && !on_disk.contains(shard) && mine(*shard);
     match loads.into_iter().find(missing) {
         Some((shard, _)) if !config.accept_loss => {
             Err(StartError::MissingShard { shard, dir: store.shard_dir(shard) })

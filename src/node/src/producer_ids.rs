@@ -7,7 +7,9 @@
 
 use tokio::sync::Mutex;
 
-use tidelog_meta::{Command, MetaError, Metadata};
+use tidelog_meta::{Command, Illegal};
+
+use crate::metadata::{ChangeError, Metadata};
 
 /// Ids of a block.
 const BLOCK: u64 = 1000;
@@ -25,12 +27,18 @@ impl ProducerIds {
     }
 
     /// An id that nobody has.
-    pub(crate) async fn next(&self, metadata: &Metadata) -> Result<i64, MetaError> {
+    pub(crate) async fn next(&self, metadata: &Metadata) -> Result<i64, ChangeError> {
         let mut block = self.0.lock().await;
-        if block.is_empty() {
+        while block.is_empty() {
             let first = metadata.read(|state| state.next_producer);
-            metadata.propose(Command::AllocProducerIds { first, count: BLOCK }).await?;
-            *block = first..first + BLOCK;
+            match metadata.propose(Command::AllocProducerIds { first, count: BLOCK }).await {
+                Ok(_) => *block = first..first + BLOCK,
+                // Another node was faster, or an earlier try of this one counted: the next block is as good.
+                Err(ChangeError::Illegal(Illegal::ProducerIds { next, .. })) if next > first => {
+                    metadata.reach_newer(|state| state.next_producer > first).await;
+                }
+                Err(error) => return Err(error),
+            }
         }
         let id = block.start;
         block.start += 1;

@@ -45,6 +45,7 @@ type Reply<T> = oneshot::Sender<Result<T, RingError>>;
 enum Job {
     OpenStore {
         dir: PathBuf,
+        cluster: Option<[u8; 16]>,
         reply: Reply<(Store, Vec<u64>, Beside)>,
     },
     FindShard {
@@ -91,6 +92,7 @@ enum BesideJob {
     TakeBack(Reply<()>),
     Keep(Promises, Reply<()>),
     BeginAnew(PathBuf, Promises, Reply<PathBuf>),
+    Free(Reply<u64>),
 }
 
 /// A shard that was looked at, and waits on its thread for what is decided about it.
@@ -141,6 +143,11 @@ impl Beside {
         self.ask(|reply| BesideJob::BeginAnew(aside, promises, reply)).await
     }
 
+    /// Bytes that the directory's disk has left.
+    pub(crate) async fn free(&self) -> Result<u64, RingError> {
+        self.ask(BesideJob::Free).await
+    }
+
     async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> BesideJob) -> Result<T, RingError> {
         let (reply, answer) = oneshot::channel();
         self.jobs.send(job(reply)).await.map_err(|_| RingError::Gone)?;
@@ -178,10 +185,14 @@ impl Rings {
         Ok(Rings { rings, next: AtomicUsize::new(0) })
     }
 
-    /// Opens the data directory; answers it with the shards that have a folder there.
-    pub(crate) async fn open_store(&self, dir: PathBuf) -> Result<(Store, Vec<u64>, Beside), RingError> {
+    /// Opens the data directory, of this cluster if one is given; answers it with the shards that have a folder there.
+    pub(crate) async fn open_store(
+        &self,
+        dir: PathBuf,
+        cluster: Option<[u8; 16]>,
+    ) -> Result<(Store, Vec<u64>, Beside), RingError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Job::OpenStore { dir, reply })?;
+        self.send(Job::OpenStore { dir, cluster, reply })?;
         answer.await.map_err(|_| RingError::Gone)?
     }
 
@@ -277,7 +288,7 @@ async fn work<D: Disk>(disk: D, mut jobs: mpsc::UnboundedReceiver<Job>, around: 
 
 async fn serve<D: Disk>(disk: D, job: Job, around: Surroundings) {
     match job {
-        Job::OpenStore { dir, reply } => open_store(disk, dir, around, reply).await,
+        Job::OpenStore { dir, cluster, reply } => open_store(disk, (dir, cluster), around, reply).await,
         Job::OpenShard { spec, options, reply } => {
             let shard = spec.shard;
             let opened = open_shard(disk, spec, options, around.clock, around.entropy).await;
@@ -348,15 +359,16 @@ async fn run<D: Disk>(
 /// Opens the directory, and stays to write its superblock and its promises.
 async fn open_store<D: Disk>(
     disk: D,
-    dir: PathBuf,
+    (dir, cluster): (PathBuf, Option<[u8; 16]>),
     around: Surroundings,
     reply: Reply<(Store, Vec<u64>, Beside)>,
 ) {
     let opened = async {
-        let store = Store::open(&disk, &dir, &around.entropy, &around.clock).await?;
+        let store = Store::open_in(&disk, &dir, cluster, &around.entropy, &around.clock).await?;
         let shards = store.shards_on_disk(&disk).await?;
         let superblock = store.superblock_file(&disk).await?;
-        let (promises, found) = PromiseFile::open(disk.clone(), dir, store.cluster(), around.entropy).await?;
+        let (of, entropy) = (dir.clone(), around.entropy);
+        let (promises, found) = PromiseFile::open(disk.clone(), of, store.cluster(), entropy).await?;
         Ok::<_, RingError>((store, shards, superblock, promises, found))
     };
     match opened.await {
@@ -365,7 +377,7 @@ async fn open_store<D: Disk>(
             let promised = Arc::new(promises.promises().clone());
             let beside = Beside { jobs, found: Arc::new(found), promised };
             if reply.send(Ok((store, shards, beside))).is_ok() {
-                keep_beside(superblock, promises, ends).await;
+                keep_beside((disk, dir), superblock, promises, ends).await;
             }
         }
         Err(error) => {
@@ -377,6 +389,7 @@ async fn open_store<D: Disk>(
 /// Writes what it is asked to, one after the other, until nobody can ask any more. An answer that nobody waits for is
 /// dropped.
 async fn keep_beside<D: Disk>(
+    (disk, dir): (D, PathBuf),
     mut superblock: SuperblockFile<D::File>,
     mut promises: PromiseFile<D>,
     mut jobs: mpsc::Receiver<BesideJob>,
@@ -399,6 +412,9 @@ async fn keep_beside<D: Disk>(
                     Ok(kept_in)
                 };
                 let _ = reply.send(done.await.map_err(RingError::Io));
+            }
+            BesideJob::Free(reply) => {
+                let _ = reply.send(disk.free_space(&dir).await.map_err(RingError::Io));
             }
         }
     }

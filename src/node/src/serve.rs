@@ -21,7 +21,7 @@ use crate::listener::Front;
 use crate::node::Node;
 use crate::open::{self, StartError};
 use crate::spans::generation;
-use crate::{groups, listener, retention, ring};
+use crate::{groups, listener, metadata, retention, ring};
 
 /// How long requests have to come to their end when the node stops.
 const FINISH: Duration = Duration::from_secs(10);
@@ -58,7 +58,12 @@ async fn live(config: Config) -> Result<bool, StartError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Runtime)?;
     let address = config.http;
     let refused = |source| StartError::Listen { address, source };
-    let node = Arc::new(open::open(config).await?);
+    let node = tokio::select! {
+        opened = open::open(config) => Arc::new(opened?),
+        // A start may wait for others. What it was doing is begun again by the next one.
+        _ = terminate.recv() => return Ok(true),
+        _ = interrupt.recv() => return Ok(true),
+    };
     let listener = TcpListener::bind(address).await.map_err(refused)?;
     let kafka = listen_for_kafka(&node).await?;
     announce(&node, listener.local_addr().map_err(refused)?, kafka.as_ref().map(|(_, address)| *address));
@@ -70,6 +75,7 @@ async fn live(config: Config) -> Result<bool, StartError> {
     tokio::spawn(listener::run(Arc::clone(&node), listener, front, alive));
     tokio::spawn(retention::run(Arc::clone(&node)));
     tokio::spawn(generation::run(Arc::clone(&node)));
+    tokio::spawn(metadata::run(Arc::clone(&node)));
     groups::start(&node);
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
@@ -99,12 +105,15 @@ async fn listen_for_kafka(node: &Node) -> Result<Option<(TcpListener, SocketAddr
 }
 
 /// The first line on stdout is where the node listens: with port 0 nobody knows otherwise.
-/// The second is where Kafka's clients are taken.
+/// The second is where Kafka's clients are taken, the third where other nodes are.
 fn announce(node: &Node, address: SocketAddr, kafka: Option<SocketAddr>) {
     let mut stdout = std::io::stdout();
     let _ = writeln!(stdout, "listening on http://{address}");
     if let Some(kafka) = kafka {
         let _ = writeln!(stdout, "listening on kafka://{kafka}");
+    }
+    if let Some(member) = node.metadata.member() {
+        let _ = writeln!(stdout, "listening on peer://{}", member.peers().me().address());
     }
     let _ = stdout.flush();
     tracing::info!(%address, data = %node.config.data.display(), incarnation = node.store.incarnation(), "ready");
@@ -126,6 +135,9 @@ async fn close(node: &Node) -> bool {
                 .map_err(|error| error.to_string())
                 .and_then(|(shard, closed)| closed.map_err(|error| format!("shard {shard}: {error}"))),
         );
+    }
+    if let Some(member) = node.metadata.member() {
+        member.stop().await;
     }
     if let Some(wal) = node.wal(tidelog_meta::METADATA_SHARD) {
         clean &= report(wal.close().await.map_err(|error| format!("the metadata: {error}")));

@@ -242,6 +242,6 @@ fn stats(node: &Node) -> String {
         ("tidelog.commits", sum(node, |stats| &stats.commits)),
         ("tidelog.topics", node.topics().len() as u64),
     ]
-    .map(|(name, value)| stats_line(name, seconds, value, ("node", &node.store.node().to_string())))
+    .map(|(name, value)| stats_line(name, seconds, value, ("node", &node.me.node.to_string())))
     .concat()
 }

@@ -17,8 +17,10 @@ use tidelog_wal::{AppendError, Control};
 use tokio::task::JoinSet;
 
 use crate::failure::Failure;
+use crate::metadata::ChangeError;
 use crate::node::{LivePartition, LiveTopic, Node};
-use tidelog_meta::{Command, Retention, place, plan};
+use crate::open::StartError;
+use tidelog_meta::{Command, Illegal, MetaError, Retention, State, place, plan};
 
 impl Node {
     /// The topic to write to, created on the way if the node does that.
@@ -134,20 +136,40 @@ impl Node {
 
     /// Places partitions, opening a shard for a new class first.
     async fn shards_for(&self, class: Retention, count: u32) -> Result<Vec<u64>, Failure> {
-        let commands = self.metadata.read(|state| plan(state, class, self.config.storage.shards))?;
-        for command in commands {
-            self.metadata.propose(command).await?;
+        let spread = self.config.storage.shards;
+        let plan =
+            || self.metadata.read(|state| plan(state, class, spread, |shard| self.may_open(state, shard)));
+        while let Some(command) = plan()?.into_iter().next() {
+            let before = self.metadata.read(|state| state.next_shard);
+            match self.metadata.propose(command).await {
+                Ok(_) => {}
+                // Another node opened a shard meanwhile: the plan is made anew on what is then.
+                Err(ChangeError::Illegal(Illegal::ShardNumber { .. })) => {
+                    self.metadata.reach_newer(|state| state.next_shard > before).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         // Also those that an earlier attempt put into the metadata and then failed to open.
         let missing: Vec<u64> = self.metadata.read(|state| {
             let ids = state.shards.iter().filter(|(_, served)| **served == class).map(|(id, _)| *id);
-            ids.filter(|id| self.wal(*id).is_none()).collect()
+            ids.filter(|id| self.wal(*id).is_none() && self.may_open(state, *id)).collect()
         });
         for id in missing {
-            let shard = self.start().open_new(id).await?;
-            self.add_shard(id, shard);
+            match self.start().open_new(id).await {
+                Ok(shard) => self.add_shard(id, shard),
+                // Two nodes may take a shard without spans for theirs; the first one has it.
+                Err(StartError::Meta(MetaError::Illegal(Illegal::HasSpans(_)))) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(self.metadata.read(|state| place(state, class, count))?)
+        let mine = |shard| self.wal(shard).is_some();
+        Ok(self.metadata.read(|state| place(state, class, count, mine))?)
+    }
+
+    /// Whether a shard is this node's, or nobody's yet.
+    fn may_open(&self, state: &State, shard: u64) -> bool {
+        self.wal(shard).is_some() || state.last_span(shard).is_none()
     }
 
     /// Deletes a topic with all its records; answers what it was.

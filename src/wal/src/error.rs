@@ -255,6 +255,20 @@ pub enum StoreError {
         /// A later start that wrote metadata.
         writer: u32,
     },
+    /// The directory belongs to a cluster, and another one was to be joined. Nothing was changed.
+    #[error(
+        "{dir} belongs to cluster {here:032x}, and the nodes to join are cluster {there:032x}: give an empty directory to join \
+         with, or leave --join away to go on with this one",
+        dir = dir.display(), here = u128::from_be_bytes(*here), there = u128::from_be_bytes(*there)
+    )]
+    OtherCluster {
+        /// The directory.
+        dir: PathBuf,
+        /// Its cluster.
+        here: [u8; 16],
+        /// The one to join.
+        there: [u8; 16],
+    },
     /// The incarnation counter is used up.
     #[error("{dir} was opened {count} times, no more epochs are left", dir = dir.display())]
     Exhausted {

@@ -36,6 +36,21 @@ impl Store {
         entropy: &Entropy,
         clock: &Clock,
     ) -> Result<Store, StoreError> {
+        Store::open_in(disk, dir, None, entropy, clock).await
+    }
+
+    /// The same for a directory of this cluster, if one is given. A new directory begins in it, as node 0: its number is
+    /// the cluster's to give, and stands in the cluster's metadata.
+    ///
+    /// # Errors
+    /// As [`Store::open`], and [`StoreError::OtherCluster`].
+    pub async fn open_in<D: Disk>(
+        disk: &D,
+        dir: &Path,
+        cluster: Option<[u8; 16]>,
+        entropy: &Entropy,
+        clock: &Clock,
+    ) -> Result<Store, StoreError> {
         disk.create_dir_all(dir).await?;
         let lock = DirLock::acquire(&dir.join(name::LOCK))?;
         sweep_trials(disk, dir).await?;
@@ -62,6 +77,17 @@ impl Store {
                 (fresh(entropy, clock), true)
             }
         };
+        match cluster {
+            Some(there) if is_new => (superblock.cluster, superblock.node) = (there, 0),
+            Some(there) if there != superblock.cluster => {
+                return Err(StoreError::OtherCluster {
+                    dir: dir.to_owned(),
+                    here: superblock.cluster,
+                    there,
+                });
+            }
+            _ => {}
+        }
         let newest = older::newest_start(disk, dir, superblock.incarnation).await?;
         let found = (!is_new).then_some(superblock);
         superblock.incarnation = superblock.incarnation.max(newest) + 1;
@@ -108,7 +134,8 @@ impl Store {
         self.superblock.store
     }
 
-    /// Number of the node.
+    /// Number of the node that began with this directory: 1, or 0 where it began in a cluster that it joined, whose
+    /// metadata knows the number.
     pub fn node(&self) -> u64 {
         self.superblock.node
     }

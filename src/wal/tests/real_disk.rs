@@ -91,3 +91,25 @@ fn a_first_start_that_was_killed_while_it_tried_its_disk_is_followed_by_another_
     .unwrap();
     assert!(!left.exists(), "what a killed process left is swept away");
 }
+
+#[test]
+fn a_new_directory_begins_in_the_cluster_that_it_joins_and_no_other_takes_it_then() {
+    let dir = tempfile::tempdir().unwrap();
+    block_on_posix(async |disk| {
+        let (clock, entropy) = (Clock::system(), Entropy::system());
+        let open = async |cluster| Store::open_in(&disk, dir.path(), cluster, &entropy, &clock).await;
+        let store = open(Some([7; 16])).await.unwrap();
+        assert_eq!((store.cluster(), store.node()), ([7; 16], 0));
+        let mine = store.store_id();
+        drop(store);
+        let before = std::fs::read(dir.path().join("superblock")).unwrap();
+        let refused = open(Some([8; 16])).await;
+        assert!(matches!(refused, Err(StoreError::OtherCluster { here, there, .. }) if here == [7; 16] && there == [8; 16]));
+        assert!(std::fs::read(dir.path().join("superblock")).unwrap() == before, "nothing was changed");
+        for cluster in [Some([7; 16]), None] {
+            let store = open(cluster).await.unwrap();
+            assert_eq!((store.cluster(), store.store_id()), ([7; 16], mine));
+        }
+    })
+    .unwrap();
+}

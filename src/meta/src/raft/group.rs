@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use openraft::error::{CheckIsLeaderError, RaftError};
+use openraft::error::{CheckIsLeaderError, Fatal, RaftError};
 use openraft::{
-    Config, ConfigError, LogId, Membership, Raft, SnapshotMeta, SnapshotPolicy, StoredMembership,
+    Config, ConfigError, LogId, Membership, Raft, ServerState, SnapshotMeta, SnapshotPolicy, StoredMembership,
 };
 use tidelog_wal::{AppendError, Wal};
 use tokio::sync::watch;
@@ -20,6 +21,7 @@ use super::{Types, Voter, voter_id};
 use crate::command::Command;
 use crate::local::MetaError;
 use crate::outcome::Outcome;
+use crate::span::StoreId;
 use crate::state::State;
 use crate::store::{MetaStore, Unavailable};
 
@@ -93,10 +95,16 @@ pub enum GroupError {
 
 /// A member of the metadata's group.
 pub struct Group {
-    raft: Raft<Types>,
+    pub(super) raft: Raft<Types>,
+    pub(super) store: StoreId,
+    /// A leader that no quorum answered for so long, or a member that heard of none, has no quorum.
+    pub(super) quorum_within: Duration,
     machine: Machine,
     patience: Duration,
     comparing: tokio::task::JoinHandle<()>,
+    since: Instant,
+    /// Milliseconds after `since` at which another member was heard last.
+    heard: AtomicU64,
 }
 
 impl std::fmt::Debug for Group {
@@ -119,7 +127,7 @@ impl Group {
     ) -> Result<Group, GroupError> {
         let config = Arc::new(settings.config().validate()?);
         let (journal, mut found) = Journal::open(wal).await?;
-        let id = voter_id(me.store);
+        let (store, id) = (me.store, voter_id(me.store));
         let is_member = found.snapshot.is_some() || found.has_entries;
         let has_metadata = !(found.alone.topics.is_empty() && found.alone.shards.is_empty());
         match begin {
@@ -137,7 +145,25 @@ impl Group {
         let raft = Raft::new(id, config, Links(carrier), journal, machine.clone()).await;
         let raft = raft.map_err(|fatal| GroupError::Raft(fatal.to_string()))?;
         let comparing = tokio::spawn(compare_hashes(raft.clone(), machine.checkpoint()));
-        Ok(Group { raft, machine, patience: settings.patience, comparing })
+        let quorum_within = Duration::from_millis(settings.election_ms.saturating_mul(2));
+        let (since, heard, patience) = (Instant::now(), AtomicU64::new(0), settings.patience);
+        let group = Group { raft, store, quorum_within, machine, patience, comparing, since, heard };
+        group.lead_if_alone().await?;
+        Ok(group)
+    }
+
+    /// The only voter has nobody to wait for.
+    async fn lead_if_alone(&self) -> Result<(), GroupError> {
+        let (id, stopped) = (voter_id(self.store), |fatal: Fatal<u64>| GroupError::Raft(fatal.to_string()));
+        // It answers from within, so this member knows what it found in its journal from then on.
+        let alone = self.raft.with_raft_state(move |state| {
+            let members = state.membership_state.effective().membership();
+            members.voter_ids().eq([id]) && state.server_state != ServerState::Leader
+        });
+        if alone.await.map_err(stopped)? {
+            self.raft.trigger().elect().await.map_err(stopped)?;
+        }
+        Ok(())
     }
 
     /// What this member answers to a message that a [`Carrier`] brought from another one.
@@ -145,7 +171,14 @@ impl Group {
     /// # Errors
     /// It is no message of the group.
     pub async fn answer(&self, message: Bytes) -> Result<Bytes, Garbled> {
+        let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard.fetch_max(now, Ordering::Relaxed);
         links::answer(&self.raft, message).await
+    }
+
+    /// How long no other member was heard.
+    pub(super) fn silence(&self) -> Duration {
+        self.since.elapsed().saturating_sub(Duration::from_millis(self.heard.load(Ordering::Relaxed)))
     }
 
     /// Lets a directory follow the group: it gets everything and has no vote. Answers its number. Only on the leader.
@@ -183,11 +216,7 @@ impl Group {
     }
 
     fn not_leader(&self) -> Unavailable {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
-        let members = metrics.membership_config.membership();
-        let leader = metrics.current_leader.and_then(|leader| members.get_node(&leader));
-        Unavailable::NotLeader { leader: leader.map(|leader| leader.address.clone()) }
+        Unavailable::NotLeader { leader: self.leader().map(|leader| leader.address) }
     }
 
     fn check_running(&self) -> Result<(), Unavailable> {
@@ -208,6 +237,8 @@ impl Settings {
             snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_every),
             max_in_snapshot_log_to_keep: self.keep_entries,
             replication_lag_threshold: self.keep_entries,
+            // So many of the longest commands still fit into one message between nodes.
+            max_payload_entries: 8,
             ..Config::default()
         }
     }

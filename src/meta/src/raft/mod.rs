@@ -24,6 +24,7 @@
 //! random and sends the latter. Both are bounded by how often snapshots are made ([`Settings`]). A command is at most
 //! [`MAX_COMMAND`] bytes.
 
+mod asked;
 mod greeting;
 mod group;
 #[cfg(test)]
@@ -32,6 +33,7 @@ mod journal;
 mod links;
 mod machine;
 mod recovery;
+mod standing;
 mod stored;
 #[cfg(test)]
 mod suite_tests;
@@ -42,9 +44,12 @@ use crate::command::Command;
 use crate::outcome::Outcome;
 use crate::span::StoreId;
 
+pub use asked::{Answered, Asked, Refused};
 pub use greeting::{Greeting, Stranger};
 pub use group::{Begin, Group, GroupError, MAX_COMMAND, Settings};
 pub use links::{Carrier, Garbled};
+pub use recovery::{Past, past};
+pub use standing::Standing;
 pub(crate) use stored::fuzz as fuzz_stored;
 
 openraft::declare_raft_types!(

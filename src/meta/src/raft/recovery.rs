@@ -5,12 +5,42 @@ use std::collections::BTreeMap;
 
 use openraft::{Entry, LogId, Vote};
 use tidelog_format::entry::{EntryKind, Row};
+use tidelog_wal::{Status, Wal};
 
 use super::Types;
 use super::stored::{self, Meta};
 use crate::local::MetaError;
 use crate::replay::{Parts, Replay};
 use crate::state::State;
+
+/// What a metadata shard was written for until now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Past {
+    /// Nothing was.
+    Empty,
+    /// A node that is alone.
+    Alone,
+    /// A member of a group.
+    Member,
+}
+
+/// Reads a metadata shard to say whose it is.
+///
+/// # Errors
+/// It cannot be read, or is not understood.
+pub async fn past(wal: &Wal) -> Result<Past, MetaError> {
+    if let Status::ReadOnly(hole) = wal.status() {
+        return Err(MetaError::Hole(hole));
+    }
+    let mut recovery = Recovery::default();
+    wal.scan_controls(|lsn, kind, row, body| recovery.entry(lsn, kind, row, body)).await?;
+    let (recovery, alone) = recovery.finish()?;
+    Ok(match (recovery.in_a_group || recovery.snapshot.is_some(), alone == State::default()) {
+        (true, _) => Past::Member,
+        (false, true) => Past::Empty,
+        (false, false) => Past::Alone,
+    })
+}
 
 /// An entry, and the LSN of the frame that holds it once that is durable.
 #[derive(Debug, Clone)]

@@ -28,7 +28,11 @@ pub(super) async fn metrics(State(node): State<Arc<Node>>) -> Result<Response, F
 
 /// `/healthz`.
 pub(super) async fn healthz(State(node): State<Arc<Node>>) -> Response {
-    told(health::sick(&node))
+    match (health::sick(&node), node.metadata.degraded()) {
+        // Records are served without it, so nobody should take this node away for it.
+        (None, Some(degraded)) => typed(200, TEXT, format!("ok, but {degraded}\n")),
+        (sick, _) => told(sick),
+    }
 }
 
 /// `/readyz`.

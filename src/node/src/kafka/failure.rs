@@ -68,6 +68,8 @@ pub(super) fn of(failure: &Failure) -> ErrorCode {
         Native::TooManyPartitions => ErrorCode::PolicyViolation,
         Native::StorageFull | Native::StorageFailed | Native::CorruptStorage => ErrorCode::KafkaStorageError,
         Native::ShuttingDown => ErrorCode::NotLeaderOrFollower,
+        // Asked again, it finds what became of the first try.
+        Native::Unavailable => ErrorCode::RequestTimedOut,
         Native::TooLarge => ErrorCode::MessageTooLarge,
         Native::InvalidBody | Native::InvalidParameter => ErrorCode::InvalidRequest,
         _ => ErrorCode::UnknownServerError,

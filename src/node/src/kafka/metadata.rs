@@ -56,7 +56,7 @@ pub(super) fn describe_cluster(node: &Node) -> DescribeClusterResponse {
 
 /// Our number as a broker.
 pub(super) fn broker(node: &Node) -> i32 {
-    i32::try_from(node.store.node()).unwrap_or(i32::MAX)
+    i32::try_from(node.me.node).unwrap_or(i32::MAX)
 }
 
 fn cluster_id(node: &Node) -> String {

@@ -43,8 +43,10 @@ use tidelog_proto::peer::{Kind, Message, MessageError};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 
+pub(crate) use connection::Ended;
 pub(crate) use identity::{Identity, Peer};
 pub(crate) use metrics::PeerMetrics;
+pub(crate) use once::CallError;
 pub(crate) use settings::Settings;
 
 use link::Link;

@@ -9,11 +9,12 @@
 use std::path::PathBuf;
 
 use tidelog_format::promise::Promises;
-use tidelog_meta::{Command, Metadata, NodeInfo, State, StoreId};
+use tidelog_meta::{Command, Illegal, NodeInfo, State, StoreId};
 use tidelog_replica::start::{self, Identity, Nameless};
 use tidelog_wal::{PromisesFound, Store};
 
 use crate::config::Config;
+use crate::metadata::{ChangeError, Metadata};
 use crate::open::StartError;
 use crate::ring::Beside;
 use crate::spans::Me;
@@ -40,17 +41,18 @@ pub(crate) enum Unfit {
     OtherStore { node: u64, dir: PathBuf },
 }
 
-/// Judges the directory, completes its promises, and gives who this node is and the command that says that it starts.
+/// Judges the directory, completes its promises, and gives who this node is and the command that says that it starts; none
+/// where that was said already: a directory that joins a cluster gets its number before anything else.
 pub(crate) async fn enrol(
     config: &Config,
     store: &Store,
     beside: &Beside,
     metadata: &Metadata,
-) -> Result<(Me, Command), StartError> {
+) -> Result<(Me, Option<Command>), StartError> {
     let state = metadata.read(State::clone);
     let known = state.node_of(StoreId(store.store_id()));
     let generation = known.and_then(|node| state.nodes.get(&node)).map(|node| node.generation);
-    if known.is_none() && !state.nodes.is_empty() {
+    if known.is_none() && !state.nodes.is_empty() && metadata.member().is_none() {
         let node = *state.nodes.keys().next().unwrap_or(&0);
         return Err(Unfit::OtherStore { node, dir: store.dir().to_owned() }.into());
     }
@@ -67,7 +69,36 @@ pub(crate) async fn enrol(
     }
     let node = known.unwrap_or_else(|| state.next_node());
     let me = Me { node, store: store.store_id(), incarnation: store.incarnation() };
-    Ok((me, says(me, store.generation(), known.is_some(), config)))
+    let info = info(config, metadata);
+    if known.is_none() && metadata.member().is_some() {
+        return Ok((register(me, store.generation(), info, metadata).await?, None));
+    }
+    Ok((me, Some(says(me, store.generation(), known.is_some(), info))))
+}
+
+/// Registers a new node with the next number, whichever that is by then.
+async fn register(me: Me, generation: u64, info: NodeInfo, metadata: &Metadata) -> Result<Me, ChangeError> {
+    let mut me = me;
+    loop {
+        let given = me.node;
+        match metadata.propose(says(me, generation, false, info.clone())).await {
+            Ok(_) => return Ok(me),
+            Err(ChangeError::Illegal(Illegal::NodeNumber { .. })) => {
+                metadata.reach_newer(|state| state.next_node() > given).await;
+                me.node = metadata.read(State::next_node);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What this node says about itself.
+fn info(config: &Config, metadata: &Metadata) -> NodeInfo {
+    let address = match metadata.member() {
+        Some(member) => member.peers().me().address().to_owned(),
+        None => config.http.to_string(),
+    };
+    NodeInfo { address, ..NodeInfo::default() }
 }
 
 fn judge(
@@ -98,10 +129,9 @@ fn judge(
 }
 
 /// The command by which this start is told.
-fn says(me: Me, generation: u64, known: bool, config: &Config) -> Command {
+fn says(me: Me, generation: u64, known: bool, info: NodeInfo) -> Command {
     let Me { node, incarnation, .. } = me;
     let store = StoreId(me.store);
-    let info = NodeInfo { address: config.http.to_string(), ..NodeInfo::default() };
     match known {
         true => Command::StartNode { node, store, incarnation, generation, info },
         false => Command::RegisterNode { node, store, incarnation, generation, info },

@@ -53,6 +53,9 @@ fn written(node: &Node) -> u64 {
 
 pub(super) async fn raise(node: &Node) -> Result<(), StartError> {
     let generation = node.beside.raise().await?;
+    if let Some(member) = node.metadata.member() {
+        member.peers().me().raised(generation);
+    }
     let (number, store) = (node.me.node, StoreId(node.me.store));
     node.metadata.propose(Command::RaiseGeneration { node: number, store, generation }).await?;
     Ok(())
@@ -62,7 +65,6 @@ pub(super) async fn raise(node: &Node) -> Result<(), StartError> {
 mod tests {
     use super::*;
     use crate::spans::start_tests::{append, run, start};
-    use tidelog_meta::MetaStore;
 
     /// The metadata's generation of this node.
     fn known(node: &Node) -> u64 {
@@ -98,7 +100,7 @@ mod tests {
             let node = start(dir.path(), None).await.unwrap();
             append(&node, "before the task begins").await;
             let begun = known(&node);
-            let mut changed = MetaStore::watch(&node.metadata);
+            let mut changed = node.metadata.watch();
             let writes = async {
                 // Its first look is at what is there when it is polled, which is before this.
                 for raised in 1..=3 {

@@ -23,7 +23,7 @@ mod start_tests;
 use tidelog_format::Salt;
 use tidelog_format::span_start::{Holder, SpanStart};
 use tidelog_io::random;
-use tidelog_meta::{Leader, NewSpan, Span as Listed, SpanState as ListedState, StoreId};
+use tidelog_meta::{Leader, NewSpan, Span as Listed, SpanState as ListedState, State, StoreId};
 use tidelog_replica::span::{Place, Process, Replica, Span, SpanState};
 use tidelog_wal::SpanBase;
 
@@ -52,6 +52,15 @@ impl Me {
             leader: Leader { node: self.node, incarnation: self.incarnation },
             salt: random::salt(),
         }
+    }
+}
+
+/// Whether the newest span of a shard is held by this data directory. One without spans is of the time before there were
+/// spans, when every node was alone.
+pub(crate) fn is_here(state: &State, shard: u64, store: StoreId) -> bool {
+    match state.last_span(shard) {
+        Some(span) => span.replicas.iter().any(|replica| replica.store == store),
+        None => state.nodes.values().all(|node| node.store == store),
     }
 }
 

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use tidelog_format::promise::Promises;
 use tidelog_io::random::Entropy;
-use tidelog_meta::{Applied, Command, Metadata, Span as Listed};
+use tidelog_meta::{Applied, Command, Span as Listed, StoreId};
 use tidelog_replica::follower::{self, Follower};
 use tidelog_replica::grade::grade;
 use tidelog_replica::message::{Answer, Envelope, From, Grade, Request};
@@ -31,11 +31,12 @@ use tidelog_wal::{Ended, FIRST_LSN, OpenSpan, Status};
 use tokio::task::JoinSet;
 
 use crate::config::Config;
+use crate::metadata::Metadata;
 use crate::node::Shard;
 use crate::open::{self, StartError};
 use crate::ring::{Beside, Found, RingError, Rings};
 use crate::spans::lead::{Lead, Unled};
-use crate::spans::{Me, OpenedSpan, Sealed, base_of, span_of};
+use crate::spans::{Me, OpenedSpan, Sealed, base_of, is_here, span_of};
 use tidelog_wal::Store;
 
 /// What a start works with.
@@ -62,8 +63,8 @@ struct Sealing {
 }
 
 impl Start<'_> {
-    /// Seals and opens all data shards of the metadata; `starts` says that this process starts.
-    pub(crate) async fn open_all(&self, starts: Command) -> Result<Vec<(u64, Shard)>, StartError> {
+    /// Seals and opens all data shards that are here; `starts` says that this process starts, if that is still to be said.
+    pub(crate) async fn open_all(&self, starts: Option<Command>) -> Result<Vec<(u64, Shard)>, StartError> {
         let attempts = self.begin(starts).await?;
         reached(Point::Begun)?;
         let mut sealing = self.look(attempts).await?;
@@ -75,11 +76,13 @@ impl Start<'_> {
     }
 
     /// Opens the first spans of shards that have none, and begins to seal the last span of every shard.
-    async fn begin(&self, starts: Command) -> Result<BTreeMap<u64, u32>, StartError> {
+    async fn begin(&self, starts: Option<Command>) -> Result<BTreeMap<u64, u32>, StartError> {
+        let store = StoreId(self.me.store);
         let spanless: Vec<u64> = self.metadata.read(|state| {
-            state.shards.keys().filter(|shard| !state.chains.contains_key(shard)).copied().collect()
+            let spanless = state.shards.keys().filter(|shard| !state.chains.contains_key(shard));
+            spanless.filter(|shard| is_here(state, **shard, store)).copied().collect()
         });
-        let mut commands = vec![starts];
+        let mut commands: Vec<Command> = starts.into_iter().collect();
         // What shards of before there were spans hold becomes their first span, which is sealed at once.
         let first = |shard| Command::OpenFirstSpan { shard, span: self.me.new_span(), base: FIRST_LSN };
         if !spanless.is_empty() {
@@ -89,7 +92,7 @@ impl Start<'_> {
         }
         let last: Vec<(u64, u32)> = self.metadata.read(|state| {
             let last = |shard: &u64| Some((*shard, state.last_span(*shard)?.epoch));
-            state.shards.keys().filter_map(last).collect()
+            state.shards.keys().filter(|shard| is_here(state, **shard, store)).filter_map(last).collect()
         });
         let (others, entropy) = (commands.len(), Entropy::system());
         let begin = |(shard, epoch): &(u64, u32)| Command::BeginSeal {

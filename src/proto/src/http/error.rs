@@ -75,6 +75,8 @@ codes! {
     Overloaded = "overloaded", 503;
     /// The server is stopping: the same request may be sent again, later.
     ShuttingDown = "shutting_down", 503;
+    /// The cluster cannot decide this now, or the node that could is not reached: the same request may be sent again.
+    Unavailable = "unavailable", 503;
     /// The disk refused a write: this shard takes nothing until the node is started again.
     StorageFailed = "storage_failed", 503;
     /// Stored bytes that do not match their checksum.

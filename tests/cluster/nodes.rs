@@ -1,0 +1,106 @@
+//! Servers of one cluster on this machine.
+
+use std::net::{SocketAddr, TcpListener};
+
+use super::support::http::{Answer, Http};
+use super::support::node::Node;
+use super::support::wait;
+
+/// Servers by number, counted from 1; each is told of the first one.
+#[derive(Default)]
+pub(crate) struct Cluster {
+    nodes: Vec<Node>,
+    first: Option<SocketAddr>,
+}
+
+/// An address that is free now. Nobody else is given it soon: the system hands out ports in turn.
+pub(crate) fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Settings of a node that others reach at `peer` and that joins `first`, if there is one.
+pub(crate) fn settings(peer: SocketAddr, first: Option<SocketAddr>) -> String {
+    let join = first.map_or_else(String::new, |first| format!("join = [\"{first}\"]\n"));
+    format!("peer = \"{peer}\"\n{join}[storage]\nsegment_bytes = 1048576\n")
+}
+
+impl Cluster {
+    pub(crate) fn of_three() -> Cluster {
+        let mut cluster = Cluster::default();
+        for _ in 0..3 {
+            cluster.add();
+        }
+        cluster.until_voters(&[1, 2, 3]);
+        cluster
+    }
+
+    /// Starts one more; it joins the others.
+    pub(crate) fn add(&mut self) {
+        let peer = free_address();
+        self.nodes.push(Node::start(&settings(peer, self.first)));
+        self.first.get_or_insert(peer);
+    }
+
+    pub(crate) fn node(&mut self, number: usize) -> &mut Node {
+        &mut self.nodes[number - 1]
+    }
+
+    /// Takes one out of the cluster's hands; the numbers of those behind it change.
+    pub(crate) fn take(&mut self, number: usize) -> Node {
+        self.nodes.remove(number - 1)
+    }
+
+    /// Where the first one is reached by others.
+    pub(crate) fn first(&self) -> SocketAddr {
+        self.first.unwrap()
+    }
+
+    pub(crate) fn get(&self, number: usize, path: &str) -> Answer {
+        Http::new(self.nodes[number - 1].address()).get(path).unwrap()
+    }
+
+    pub(crate) fn post(&self, number: usize, path: &str, kind: &str, body: &[u8]) -> Answer {
+        Http::new(self.nodes[number - 1].address()).post(path, kind, body).unwrap()
+    }
+
+    pub(crate) fn status(&self, number: usize) -> serde_json::Value {
+        serde_json::from_slice(&self.get(number, "/v1/status").body).unwrap()
+    }
+
+    pub(crate) fn create_topic(&self, number: usize, name: &str) {
+        let topic = serde_json::json!({"name": name, "partitions": 2}).to_string();
+        let answer = self.post(number, "/v1/topics", "application/json", topic.as_bytes());
+        assert!(answer.is_success(), "{name} on node {number}: {}", answer.text());
+    }
+
+    /// The highest version of the metadata that a living node knows.
+    pub(crate) fn newest_version(&self) -> u64 {
+        let version = |node: &Node| {
+            let answer = Http::new(node.address()).get("/v1/status").ok()?;
+            let status: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
+            status["metadata"]["version"].as_u64()
+        };
+        self.nodes.iter().filter_map(version).max().unwrap()
+    }
+
+    /// Waits until all nodes know these voters.
+    pub(crate) fn until_voters(&self, voters: &[u64]) {
+        let wanted = serde_json::json!(voters);
+        for number in 1..=self.nodes.len() {
+            wait::until("the voters to be known", || {
+                (self.status(number)["metadata"]["group"]["voters"] == wanted).then_some(())
+            });
+        }
+    }
+
+    /// Waits until all nodes know the newest version of the metadata.
+    pub(crate) fn until_all_agree(&self) {
+        let newest = self.newest_version();
+        for number in 1..=self.nodes.len() {
+            wait::until("a node to catch up", || {
+                let version = self.status(number)["metadata"]["version"].as_u64().unwrap();
+                (version >= newest).then_some(())
+            });
+        }
+    }
+}
