@@ -80,6 +80,11 @@ impl Recovery {
             return;
         }
         let taken = match kind {
+            // Whether the first files are gone, and with them what the node had while it was alone.
+            EntryKind::Opening if !self.in_a_group => {
+                self.alone.entry(lsn, kind, row, body);
+                Ok(())
+            }
             EntryKind::Command if row.count == 0 => {
                 self.alone.entry(lsn, kind, row, body);
                 if self.in_a_group { Err(MetaError::Mixed { lsn }) } else { Ok(()) }
