@@ -127,7 +127,7 @@ impl Cluster {
     pub(super) async fn start(&mut self, node: u64) {
         let clock = Clock::system();
         let rings = Rings::start(BackendKind::Posix, 1, &clock).unwrap();
-        let (store, _, beside) = rings.open_store(self.dir(node).to_owned()).await.unwrap();
+        let (store, _, beside) = rings.open_store(self.dir(node).to_owned(), None).await.unwrap();
         beside.keep(beside.promised().clone()).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
