@@ -4,7 +4,7 @@
 //! # Invariants
 //! It is a pure function of the frames, so that every replica writes the same footer.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use crate::batch::BatchHeader;
 use crate::block::{BLOCK, Salt};
@@ -24,7 +24,8 @@ struct Tracked {
 /// All live partitions of a shard and what the open segment holds of them, and what idempotent producers wrote last.
 #[derive(Debug, Clone, Default)]
 pub struct SegmentIndex {
-    partitions: HashMap<u64, Tracked>,
+    /// Partitions' numbers are given out by us, so that nobody can choose them to collide.
+    partitions: FxHashMap<u64, Tracked>,
     producers: Producers,
     /// What producers wrote before is not known.
     producers_lost: bool,

@@ -56,7 +56,9 @@ pub(super) fn workloads(
         }
     }
     if cfg!(not(feature = "peers")) {
-        outcome.notes.push("built without the feature peers: okaywal is left out".to_owned());
+        outcome
+            .notes
+            .push("built without the feature peers: okaywal and raft-engine are left out".to_owned());
     }
     Ok(outcome)
 }
@@ -72,21 +74,23 @@ fn beside_peers(
 ) -> Result<(), BenchError> {
     let shape = compared.case.shape;
     let pool = workload::Pool::build(shape, args.seed, tidelog_wal::Options::default().max_batch())?;
-    let mut theirs = Vec::new();
-    for _ in 0..args.repeats {
-        let time = std::time::Duration::from_secs(args.seconds.into());
-        theirs.push(super::peers::okaywal(&place.fresh_shard()?, shape, &pool, time)?);
-    }
-    let row = Row::new(load, "commits/s", over(compared, rate)).beside(super::peers::OKAYWAL, theirs);
+    let time = std::time::Duration::from_secs(args.seconds.into());
     let least = match (shape.batch, shape.producers) {
         (1, 1) | (_, 1) => None,
         (1, _) => Some(4.0),
         _ => Some(2.5),
     };
-    outcome.rows.push(match least {
-        Some(least) => row.goal(Goal::RatioAtLeast(least)),
-        None => row,
-    });
+    for (name, peer) in super::peers::PEERS {
+        let mut theirs = Vec::new();
+        for _ in 0..args.repeats {
+            theirs.push(peer(&place.fresh_shard()?, shape, &pool, time)?);
+        }
+        let row = Row::new(load, "commits/s", over(compared, rate)).beside(name, theirs);
+        outcome.rows.push(match least {
+            Some(least) => row.goal(Goal::RatioAtLeast(least)),
+            None => row,
+        });
+    }
     Ok(())
 }
 

@@ -14,7 +14,6 @@ use tidelog_proto::http::admin::{
 };
 use tidelog_proto::http::error::ErrorCode;
 use tidelog_wal::{AppendError, Control};
-use tokio::task::JoinSet;
 
 use crate::failure::Failure;
 use crate::metadata::ChangeError;
@@ -249,15 +248,15 @@ pub(crate) fn describe(topic: &LiveTopic) -> TopicDescription {
 async fn in_all_shards<'a>(
     controls: impl Iterator<Item = (&'a LivePartition, Control)>,
 ) -> Result<(), AppendError> {
-    let mut appending = JoinSet::new();
+    let (mut appending, mut result) = (Vec::new(), Ok(()));
     for (partition, control) in controls {
-        let wal = partition.wal.clone();
-        appending.spawn(async move { wal.control(control).await });
+        match partition.wal.begin_control(control).await {
+            Ok(begun) => appending.push(begun),
+            Err(error) => result = result.and(Err(error)),
+        }
     }
-    let mut result = Ok(());
-    while let Some(done) = appending.join_next().await {
-        let done = done.unwrap_or(Err(AppendError::Closed));
-        result = result.and(done.map(|_| ()));
+    for begun in appending {
+        result = result.and(begun.await.map(|_| ()));
     }
     result
 }

@@ -247,8 +247,7 @@ impl<D: Disk> Appender<D> {
 
     fn refuse(&self, item: Item, error: AppendError) {
         self.shared.queue.release(item.cost);
-        // A producer that is gone needs no answer.
-        let _ = item.reply.send(Err(error));
+        item.reply.send(Err(error));
     }
 
     fn roll_asked(&self) -> bool {
@@ -272,8 +271,7 @@ impl<D: Disk> Appender<D> {
                 append_time: Some(self.from.last_append_time),
                 duplicate: false,
             };
-            // Whoever asked may be gone.
-            let _ = reply.send(Ok(durable));
+            reply.send(Ok(durable));
         }
     }
 
@@ -375,18 +373,19 @@ impl<D: Disk> Appender<D> {
         Stats::add(&stats.frame_bytes, frames_len as u64);
         Stats::add(&stats.padding_bytes, padding as u64);
         stats.committed_lsn.store(lsn + 1, Ordering::Relaxed);
+        let mut released = 0;
         for pending in pending.drain(..) {
             if pending.kind == EntryKind::Batch {
                 Stats::add(&stats.batches, 1);
                 Stats::add(&stats.records, u64::from(pending.row.count));
                 Stats::add(&stats.batch_bytes, u64::from(pending.row.length));
             }
-            self.shared.queue.release(pending.cost);
+            released += pending.cost;
             let base_offset = pending.row.base_offset;
             let durable = Durable { lsn, base_offset, append_time: Some(append_time), duplicate: false };
-            // A producer that is gone needs no answer.
-            let _ = pending.reply.send(Ok(durable));
+            pending.reply.send(Ok(durable));
         }
+        self.shared.queue.release(released);
         if self.emptied.len() < EMPTIED {
             self.emptied.push(pending);
         }
@@ -469,8 +468,7 @@ impl<D: Disk> Appender<D> {
     fn refuse_frame(&mut self, error: &AppendError) {
         for pending in std::mem::take(&mut self.filling.pending) {
             self.shared.queue.release(pending.cost);
-            // A producer that is gone needs no answer.
-            let _ = pending.reply.send(Err(error.clone()));
+            pending.reply.send(Err(error.clone()));
         }
         self.filling.builder = FrameBuilder::default();
         for (row, body) in &self.start {
@@ -486,8 +484,7 @@ impl<D: Disk> Appender<D> {
         let error = AppendError::OutcomeUnknown { cause: Arc::new(error.clone()) };
         for pending in pending {
             self.shared.queue.release(pending.cost);
-            // A producer that is gone needs no answer.
-            let _ = pending.reply.send(Err(error.clone()));
+            pending.reply.send(Err(error.clone()));
         }
         self.offsets.refuse_echoes(lsn, &error, &self.shared.queue);
     }

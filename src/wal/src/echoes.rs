@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use tidelog_format::producers::Stored;
 
 use crate::error::AppendError;
-use crate::queue::{Queue, Reply};
+use crate::queue::Queue;
+use crate::reply::Reply;
 use crate::wal::Durable;
 
 /// A batch that is stored already, or about to be.
@@ -20,14 +21,12 @@ impl Echo {
     pub(crate) fn answer(self, queue: &Queue) {
         let Stored { lsn, base_offset, .. } = self.original;
         queue.release(self.cost);
-        // A producer that is gone needs no answer.
-        let _ = self.reply.send(Ok(Durable { lsn, base_offset, append_time: None, duplicate: true }));
+        self.reply.send(Ok(Durable { lsn, base_offset, append_time: None, duplicate: true }));
     }
 
     pub(crate) fn refuse(self, queue: &Queue, error: AppendError) {
         queue.release(self.cost);
-        // A producer that is gone needs no answer.
-        let _ = self.reply.send(Err(error));
+        self.reply.send(Err(error));
     }
 }
 

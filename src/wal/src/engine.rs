@@ -160,7 +160,7 @@ async fn prepare<D: Disk>(
     let state = State {
         index: std::mem::take(&mut found.index),
         tail: Tail::default(),
-        waiters: std::collections::HashMap::new(),
+        waiters: rustc_hash::FxHashMap::default(),
         segments: std::mem::take(&mut found.segments),
         active: None,
         status: found.hole.clone().map_or(Status::Running, Status::ReadOnly),

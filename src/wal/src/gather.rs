@@ -1,8 +1,7 @@
 //! Lays what waits into one frame: judges sequences, stamps offsets, copies each batch once into the write buffer.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
+use rustc_hash::FxHashMap;
 use tidelog_format::batch::Batch;
 use tidelog_format::block::{BLOCK, HEADER_LEN, round_up};
 use tidelog_format::entry::{EntryKind, ROW_LEN, Row};
@@ -13,7 +12,8 @@ use tidelog_io::Buf;
 
 use crate::echoes::{Echo, Echoes};
 use crate::error::AppendError;
-use crate::queue::{Item, Queue, Reply, Work};
+use crate::queue::{Item, Queue, Work};
+use crate::reply::Reply;
 use crate::shared::Shared;
 use crate::stats::Stats;
 
@@ -97,7 +97,7 @@ impl Filling {
 
 /// Offsets and sequences handed out so far: what is framed, durable or not.
 pub(crate) struct Offsets {
-    next: HashMap<u64, u64>,
+    next: FxHashMap<u64, u64>,
     producers: Producers,
     /// LSN that the frame being filled will have, unless a segment begins with it.
     lsn: u64,
@@ -255,14 +255,13 @@ impl Offsets {
     }
 }
 
-fn next_offsets(index: &SegmentIndex) -> HashMap<u64, u64> {
+fn next_offsets(index: &SegmentIndex) -> FxHashMap<u64, u64> {
     index.partitions().map(|row| (row.partition, row.next_offset)).collect()
 }
 
 fn refuse(reply: Reply, cost: u32, error: AppendError, shared: &Shared) -> Placed {
     shared.queue.release(cost);
-    // A producer that is gone needs no answer.
-    let _ = reply.send(Err(error));
+    reply.send(Err(error));
     Placed::Done
 }
 

@@ -49,6 +49,7 @@ mod read_buffers;
 mod reader;
 mod reads;
 mod recovery;
+mod reply;
 mod retention;
 mod seal;
 mod segments;
@@ -74,6 +75,7 @@ pub use promises::{PromiseFile, PromisesFound};
 pub use reader::Fetched;
 pub use reads::Reads;
 pub use recovery::{Cut, Ended, FIRST_LSN, Recovered, SegmentVerdict, SpanBase, SpanEnd};
+pub use reply::Appending;
 pub use retention::{Retained, Retention};
 pub use shared::{PartitionState, Status};
 pub use span_files::{
@@ -82,5 +84,5 @@ pub use span_files::{
 };
 pub use stats::{COMMIT_BUCKETS, Stats};
 pub use store::{Store, SuperblockFile};
-pub use wal::{Appending, Durable, Wal};
+pub use wal::{Durable, Wal};
 pub use writing::Made;

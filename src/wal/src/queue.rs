@@ -4,16 +4,13 @@ use bytes::Bytes;
 use crossbeam::queue::ArrayQueue;
 use tidelog_format::batch::Batch;
 use tidelog_format::entry::{EntryKind, Row};
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore};
 
 use crate::error::AppendError;
-use crate::wal::Durable;
+use crate::reply::Reply;
 
 /// Most entries that may wait. Each has its place in memory from the beginning, in every shard.
-const ENTRIES: usize = 8192;
-
-/// Where the answer goes.
-pub(crate) type Reply = oneshot::Sender<Result<Durable, AppendError>>;
+pub(crate) const ENTRIES: usize = 8192;
 
 /// Something to be framed.
 pub(crate) enum Work {
@@ -80,7 +77,7 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    /// Gives back an answered item's share.
+    /// Gives back the share of items that are answered.
     pub(crate) fn release(&self, cost: u32) {
         self.room.add_permits(cost as usize);
     }

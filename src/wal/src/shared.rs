@@ -1,10 +1,10 @@
 //! What the engine and the handles share: durable state only, so that a reader can't see what may be lost.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use rustc_hash::FxHashMap;
 use tidelog_format::index::SegmentIndex;
 use tidelog_io::IoError;
 use tidelog_io::clock::Clock;
@@ -13,9 +13,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::cursors::Cursors;
 use crate::error::{AppendError, Hole};
 use crate::options::Options;
-use crate::queue::Queue;
+use crate::queue::{ENTRIES, Queue};
 use crate::read_buffers::ReadBuffers;
 use crate::reads::ReadJob;
+use crate::reply::Replies;
 use crate::segments::{Active, SegmentId, Segments};
 use crate::stats::Stats;
 use crate::tail::Tail;
@@ -57,7 +58,7 @@ pub(crate) enum KeeperJob {
 pub(crate) struct State {
     pub(crate) index: SegmentIndex,
     pub(crate) tail: Tail,
-    pub(crate) waiters: HashMap<u64, Vec<oneshot::Sender<()>>>,
+    pub(crate) waiters: FxHashMap<u64, Vec<oneshot::Sender<()>>>,
     pub(crate) segments: Segments,
     pub(crate) active: Option<Active>,
     pub(crate) status: Status,
@@ -70,6 +71,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) clock: Clock,
     pub(crate) queue: Queue,
+    pub(crate) replies: Arc<Replies>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) reads: mpsc::Sender<ReadJob>,
     pub(crate) read_buffers: Arc<ReadBuffers>,
@@ -108,6 +110,7 @@ impl Shared {
             epoch,
             dir,
             queue: Queue::new(options.queue_bytes),
+            replies: Replies::keeping(ENTRIES),
             cursors: Cursors::within(options.read_ahead_bytes),
             read_buffers: Arc::default(),
             is_written: AtomicBool::new(false),

@@ -1,8 +1,9 @@
 //! Recent batches in memory, for readers at the tail: bounded in bytes over all partitions, oldest out first.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
+use rustc_hash::FxHashMap;
 
 struct Kept {
     base_offset: u64,
@@ -12,7 +13,7 @@ struct Kept {
 
 #[derive(Default)]
 pub(crate) struct Tail {
-    partitions: HashMap<u64, VecDeque<Kept>>,
+    partitions: FxHashMap<u64, VecDeque<Kept>>,
     order: VecDeque<u64>,
     bytes: usize,
 }

@@ -1,9 +1,7 @@
 //! The handle to a shard.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, ready};
 
 use tidelog_format::batch::Batch;
 use tidelog_format::footer::POSITION_BYTES;
@@ -12,6 +10,7 @@ use tokio::sync::oneshot;
 use crate::control::Control;
 use crate::error::{AppendError, ReadError};
 use crate::queue::Work;
+use crate::reply::Appending;
 use crate::segments::{Segment, SegmentId};
 use crate::shared::{PartitionState, Shared, Status};
 use crate::span_files::SealedFile;
@@ -46,19 +45,6 @@ impl Durable {
     /// Whether an idempotent producer had sent the batch before: LSN and offset are those of the one that is stored.
     pub fn is_duplicate(&self) -> bool {
         self.duplicate
-    }
-}
-
-/// An append on its way, see [`Wal::begin_append`].
-#[derive(Debug)]
-pub struct Appending(oneshot::Receiver<Result<Durable, AppendError>>);
-
-impl Future for Appending {
-    type Output = Result<Durable, AppendError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = ready!(Pin::new(&mut self.0).poll(cx));
-        Poll::Ready(answer.unwrap_or(Err(AppendError::Closed)))
     }
 }
 
@@ -154,9 +140,9 @@ impl Wal {
     }
 
     async fn begin(&self, work: Work, len: usize) -> Result<Appending, AppendError> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, appending) = self.shared.replies.open();
         self.shared.queue.push(work, len, reply).await?;
-        Ok(Appending(answer))
+        Ok(appending)
     }
 
     /// A live partition's watermarks; `None` when it does not live here.
