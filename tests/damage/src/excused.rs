@@ -83,8 +83,9 @@ impl<'a> Shard<'a> {
     /// Recovery walks through the files behind the newest one that is sealed.
     fn first_gone(&self) -> Option<Gone<'a>> {
         let names = self.damaged.files.keys().filter_map(|path| Some((segment(path)?, path)));
-        let sealed = names
-            .filter(|((shard, ..), path)| *shard == self.number && self.bytes(path).is_some_and(is_sealed));
+        let sealed = names.filter(|((shard, epoch, _), path)| {
+            *shard == self.number && self.bytes(path).is_some_and(|file| is_sealed(file, *epoch))
+        });
         let sealed = sealed.map(|((.., number), _)| number).max().unwrap_or(0);
         for (segment, (epoch, path, regions)) in self.begun.range(sealed + 1..) {
             let (before, now) = (&self.intact.files[*path], self.bytes(path).unwrap_or_default());
@@ -165,14 +166,16 @@ impl<'a> Shard<'a> {
     }
 }
 
-/// Whether a file ends with an intact trailer and has its footer where that says.
-fn is_sealed(file: &[u8]) -> bool {
+/// Whether a file ends with an intact trailer of its epoch and has its footer where that says.
+fn is_sealed(file: &[u8], epoch: u32) -> bool {
     let Some(last) = (file.len() / BLOCK).checked_sub(1).filter(|_| file.len().is_multiple_of(BLOCK)) else {
         return false;
     };
     let at =
         |block: usize, kind: u8| Head::at(file, block).filter(|head| head.is_in_place() && head.is_of(kind));
-    let Some(trailer) = at(last, 4) else { return false };
+    let Some(trailer) = at(last, 4).filter(|trailer| trailer.epoch() == u64::from(epoch)) else {
+        return false;
+    };
     let footer_len = u64_at(&file[trailer.block * BLOCK..], 56);
     let Some(first) = (last as u64).checked_sub(footer_len / BLOCK as u64) else { return false };
     let Some(footer) = at(usize::try_from(first).unwrap_or(usize::MAX), 3) else { return false };

@@ -41,7 +41,7 @@ impl<'a> Head<'a> {
         self.bytes[15] == 1 && (1..=4).contains(&self.kind())
     }
 
-    fn epoch(&self) -> u64 {
+    pub(crate) fn epoch(&self) -> u64 {
         u32_at(self.bytes, 64)
     }
 
