@@ -298,10 +298,7 @@ async fn serve<D: Disk>(disk: D, job: Job, around: Surroundings) {
             let shard = spec.shard;
             match follow_shard(disk, spec, base, options, around.clock).await {
                 Ok(tidelog_wal::Followed { wal, writer, mut engine, ended, .. }) => {
-                    if let Some(reads) = engine.take_reads() {
-                        // Its thread ends with the process.
-                        let _ = around.reads.send(reads);
-                    }
+                    hand_over_reads(&mut engine, &around.reads);
                     if reply.send(Ok(Followed { wal, writer, ended })).is_ok() {
                         engine.run().await;
                     }
@@ -324,14 +321,18 @@ async fn serve<D: Disk>(disk: D, job: Job, around: Surroundings) {
             // Whoever looked may have given up.
             let Ok((span, reply)) = open.await else { return };
             let mut opened = found.open(span, around.clock, around.entropy).await;
-            if let Ok((_, engine, _)) = &mut opened
-                && let Some(reads) = engine.take_reads()
-            {
-                // Its thread ends with the process.
-                let _ = around.reads.send(reads);
+            if let Ok((_, engine, _)) = &mut opened {
+                hand_over_reads(engine, &around.reads);
             }
             run(opened.map_err(|source| failed(shard, source)), reply).await;
         }
+    }
+}
+
+/// Hands a shard's reads to the thread that reads, which ends with the process.
+fn hand_over_reads<D: Disk>(engine: &mut tidelog_wal::Engine<D>, readers: &mpsc::UnboundedSender<Reads>) {
+    if let Some(reads) = engine.take_reads() {
+        let _ = readers.send(reads);
     }
 }
 

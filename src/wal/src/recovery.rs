@@ -387,7 +387,7 @@ impl<D: Disk> Recovery<'_, D> {
         }
         // Damage that its own frames or the next file prove is told as such.
         if !opened && outcome.verdict != Verdict::Corrupt {
-            self.check_unbegun(file, is_decided).await?;
+            self.check_unbegun(&handle, file, is_decided).await?;
         }
         self.from.last_append_time = last_time.unwrap_or(self.from.last_append_time);
         if outcome.verdict == Verdict::Corrupt && !self.options.accept_loss {

@@ -58,15 +58,7 @@ pub(crate) async fn read_trailer<D: Disk>(
     path: &Path,
     len: u64,
 ) -> Result<Option<Trailer>, IoError> {
-    let Some(last) = len.checked_sub(BLOCK_U64).filter(|last| last % BLOCK_U64 == 0) else {
-        return Ok(None);
-    };
-    let handle = disk.open(path, Access::Read).await?;
-    let (read, buf) = handle.read_at(Buf::heap(BLOCK), BLOCK, last).await;
-    let read = read?;
-    let index = u32::try_from(last / BLOCK_U64).unwrap_or(u32::MAX);
-    let block = buf.first_chunk::<BLOCK>().filter(|_| read >= BLOCK);
-    Ok(block.and_then(|block| Trailer::of_last_block(block, index)))
+    Ok(open_sealed(disk, path, len).await?.map(|(_, trailer)| trailer))
 }
 
 /// Trailer and footer of a file of `len` bytes; `None` when it is not sealed or its footer is damaged.
@@ -75,10 +67,27 @@ pub(crate) async fn read_seal<D: Disk>(
     path: &Path,
     len: u64,
 ) -> Result<Option<(Trailer, Footer)>, IoError> {
-    let Some(trailer) = read_trailer(disk, path, len).await? else { return Ok(None) };
-    let handle = disk.open(path, Access::Read).await?;
+    let Some((handle, trailer)) = open_sealed(disk, path, len).await? else { return Ok(None) };
     let len = usize::try_from(trailer.footer_len).unwrap_or(usize::MAX);
     let (read, buf) = handle.read_at(Buf::heap(len), len, trailer.footer_position()).await;
     let footer = buf.get(..read?.min(len)).and_then(|bytes| Footer::decode(bytes).ok());
     Ok(footer.filter(|footer| footer.next_lsn == trailer.next_lsn).map(|footer| (trailer, footer)))
+}
+
+/// A file of `len` bytes that ends with a trailer.
+async fn open_sealed<D: Disk>(
+    disk: &D,
+    path: &Path,
+    len: u64,
+) -> Result<Option<(D::File, Trailer)>, IoError> {
+    let Some(last) = len.checked_sub(BLOCK_U64).filter(|last| last % BLOCK_U64 == 0) else {
+        return Ok(None);
+    };
+    let handle = disk.open(path, Access::Read).await?;
+    let (read, buf) = handle.read_at(Buf::heap(BLOCK), BLOCK, last).await;
+    let read = read?;
+    let index = u32::try_from(last / BLOCK_U64).unwrap_or(u32::MAX);
+    let block = buf.first_chunk::<BLOCK>().filter(|_| read >= BLOCK);
+    let trailer = block.and_then(|block| Trailer::of_last_block(block, index));
+    Ok(trailer.map(|trailer| (handle, trailer)))
 }

@@ -8,7 +8,7 @@ mod copies;
 mod frames;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use tidelog_format::block::{BLOCK, BLOCK_U64};
@@ -91,11 +91,7 @@ impl<D: Disk> SpanFiles<D> {
     /// A failing disk; a position that is not on a block's boundary.
     pub async fn piece(&self, number: u64, at: u64, len: usize) -> Result<Option<Bytes>, IoError> {
         let path = SegmentId { number, epoch: self.epoch }.path(&self.dir);
-        let file = match self.disk.open(&path, Access::Read).await {
-            Ok(file) => file,
-            Err(error) if error.kind() == Fault::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some(file) = open_if_there(&self.disk, &path).await? else { return Ok(None) };
         let len = len.div_ceil(BLOCK).max(1) * BLOCK;
         let (read, buf) = file.read_at(Buf::heap(len), len, at).await;
         let whole = read?.min(len) / BLOCK * BLOCK;
@@ -103,16 +99,28 @@ impl<D: Disk> SpanFiles<D> {
     }
 
     async fn list(&self) -> Result<Vec<SegmentFile>, IoError> {
-        let mut files = Vec::new();
-        for entry in self.disk.list(&self.dir).await? {
-            if let Some((_, number)) =
-                name::parse_segment(&entry.name).filter(|(epoch, _)| *epoch == self.epoch)
-            {
-                files.push(SegmentFile { id: SegmentId { number, epoch: self.epoch }, len: entry.len });
-            }
+        segments_in(&self.disk, &self.dir, self.epoch).await
+    }
+}
+
+/// A span's segments in a folder, in their order.
+async fn segments_in<D: Disk>(disk: &D, dir: &Path, epoch: u32) -> Result<Vec<SegmentFile>, IoError> {
+    let mut files = Vec::new();
+    for entry in disk.list(dir).await? {
+        if let Some((_, number)) = name::parse_segment(&entry.name).filter(|(of, _)| *of == epoch) {
+            files.push(SegmentFile { id: SegmentId { number, epoch }, len: entry.len });
         }
-        files.sort_by_key(|file| file.id);
-        Ok(files)
+    }
+    files.sort_by_key(|file| file.id);
+    Ok(files)
+}
+
+/// Opens a file to be read; `None` when it is not there, or not any more.
+async fn open_if_there<D: Disk>(disk: &D, path: &Path) -> Result<Option<D::File>, IoError> {
+    match disk.open(path, Access::Read).await {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == Fault::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -120,7 +128,7 @@ impl<D: Disk> SpanFiles<D> {
 ///
 /// # Errors
 /// A failing disk.
-pub async fn epochs_in<D: Disk>(disk: &D, dir: &std::path::Path) -> Result<Vec<u32>, IoError> {
+pub async fn epochs_in<D: Disk>(disk: &D, dir: &Path) -> Result<Vec<u32>, IoError> {
     let entries = match disk.list(dir).await {
         Ok(entries) => entries,
         Err(error) if error.kind() == Fault::NotFound => Vec::new(),

@@ -47,11 +47,11 @@ pub(super) async fn cluster_of(
     patient: bool,
 ) -> Result<Option<[u8; 16]>, JoinError> {
     let (end, answer) = (Instant::now() + PATIENCE, if patient { ANSWER } else { GLANCE });
-    let others = || config.join.iter().map(Advertised::to_string).filter(|address| address != here);
+    let others = others(config, here);
     loop {
         let mut last = "none is named but this one itself".to_owned();
-        for address in others() {
-            match Peers::introduce(&address, answer).await {
+        for address in &others {
+            match Peers::introduce(address, answer).await {
                 Ok(hello) => return Ok(Some(hello.cluster)),
                 Err(error) => last = error.to_string(),
             }
@@ -59,7 +59,7 @@ pub(super) async fn cluster_of(
         if !patient {
             return Ok(None);
         }
-        if Instant::now() >= end || others().next().is_none() {
+        if Instant::now() >= end || others.is_empty() {
             return Err(JoinError::Nobody { last });
         }
         tokio::time::sleep(PAUSE).await;
@@ -77,8 +77,7 @@ pub(super) async fn let_in(
     me: &Voter,
 ) -> Result<(), JoinError> {
     let end = Instant::now() + PATIENCE;
-    let named: Vec<String> =
-        config.join.iter().map(Advertised::to_string).filter(|address| *address != me.address).collect();
+    let named = others(config, &me.address);
     let version = loop {
         let mut last = "none is named but this one itself".to_owned();
         let mut asked = named.clone();
@@ -110,6 +109,11 @@ pub(super) async fn let_in(
         Ok(Ok(_)) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(JoinError::NotSent { address: me.address.clone() }),
     }
+}
+
+/// The nodes that the configuration names, this one apart.
+fn others(config: &Config, here: &str) -> Vec<String> {
+    config.join.iter().map(Advertised::to_string).filter(|address| address != here).collect()
 }
 
 enum Turn {

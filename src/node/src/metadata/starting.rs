@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tidelog_format::name;
 use tidelog_meta::raft::{Asked, Begin, Group, GroupError, Past, Settings, Voter, past};
-use tidelog_meta::{MetaError, MetaStore, Metadata as Alone, StoreId};
+use tidelog_meta::{MetaError, MetaStore, Metadata as Alone, State, StoreId};
 use tidelog_proto::peer::Message;
 use tidelog_wal::{Store, Wal};
 use tokio::net::TcpListener;
@@ -88,15 +88,9 @@ pub(crate) async fn start(
     stopping: watch::Receiver<bool>,
 ) -> Result<Metadata, StartError> {
     let dir = || store.dir().to_owned();
-    let (past, joins) = (past(&wal).await?, !config.join.is_empty());
-    let Some(here) = here else {
-        return match past {
-            Past::Member => Err(Unjoined::NeedsPeer { dir: dir() }.into()),
-            Past::Empty if store.node() == 0 => Err(Unjoined::Unfinished { dir: dir() }.into()),
-            Past::Empty | Past::Alone => Ok(Metadata::Alone(Box::new(Alone::replay(wal).await?))),
-        };
-    };
-    let begin = match past {
+    let Some(here) = here else { return alone(store, wal).await };
+    let joins = !config.join.is_empty();
+    let begin = match past(&wal).await? {
         Past::Alone if joins => return Err(Unjoined::HasMetadata { dir: dir() }.into()),
         Past::Empty if joins => Begin::Join,
         Past::Empty if store.node() == 0 => return Err(Unjoined::Unfinished { dir: dir() }.into()),
@@ -104,6 +98,25 @@ pub(crate) async fn start(
         Past::Member => Begin::Join,
     };
     member(config, store, wal, here, begin, stopping).await
+}
+
+/// The metadata of a node that no other one reaches. Its journal is read once; only one that is not a lone node's is read
+/// again, to say why.
+async fn alone(store: &Store, wal: Wal) -> Result<Metadata, StartError> {
+    let dir = || store.dir().to_owned();
+    let alone = match Alone::replay(wal.clone()).await {
+        Ok(alone) => alone,
+        Err(error) => {
+            return match past(&wal).await? {
+                Past::Member => Err(Unjoined::NeedsPeer { dir: dir() }.into()),
+                Past::Empty | Past::Alone => Err(error.into()),
+            };
+        }
+    };
+    if store.node() == 0 && alone.read(|state| *state == State::default()) {
+        return Err(Unjoined::Unfinished { dir: dir() }.into());
+    }
+    Ok(Metadata::Alone(Box::new(alone)))
 }
 
 /// What can go wrong in [`start`].

@@ -7,12 +7,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
 use tidelog_replica::follower;
-use tidelog_replica::frame::Frame;
+use tidelog_replica::leader::Leader;
 use tidelog_wal::{Commits, Made};
 
 use super::held::Held;
+use crate::spans::lead;
 
 /// Lives on the thread of the shard's disk. The shard's lock is held for the length of a step, by whoever has an event.
 #[derive(Debug)]
@@ -28,23 +28,15 @@ impl Leading {
     pub(super) fn new(held: Arc<Held>, epoch: u32, base: u64, shared: bool) -> Leading {
         Leading { held, epoch, base, shared }
     }
-
-    fn frame(&self, made: &Made<'_>) -> Frame {
-        let bytes = if self.shared { Bytes::copy_from_slice(made.bytes) } else { Bytes::new() };
-        Frame::made(*made.header, made.next_chain, bytes)
-    }
 }
 
 impl Commits for Leading {
     fn may_frame(&mut self) -> bool {
-        let rules = self.held.rules();
-        let leader = rules.leader.as_ref().filter(|leader| leader.span().epoch == self.epoch);
-        leader.is_some_and(tidelog_replica::leader::Leader::may_frame)
+        self.held.rules().leader_of(self.epoch).is_some_and(Leader::may_frame)
     }
 
     fn framed(&mut self, opening: Option<Made<'_>>, frame: Made<'_>) -> bool {
-        let frames = opening.iter().chain([&frame]).map(|made| self.frame(made)).collect();
-        self.held.framed(self.epoch, frames)
+        self.held.framed(self.epoch, lead::frames(opening.as_ref(), &frame, self.shared))
     }
 
     fn written(&mut self) {
@@ -57,16 +49,16 @@ impl Commits for Leading {
 
     fn committed(&mut self) -> u64 {
         let rules = self.held.rules();
-        match &rules.leader {
-            Some(leader) if leader.span().epoch == self.epoch => self.held.committed.load(Ordering::Relaxed),
+        match rules.leader_of(self.epoch) {
+            Some(_) => self.held.committed.load(Ordering::Relaxed),
             // Another span is led by now: what this one had committed was published before, or is published by its seal.
-            _ => self.base,
+            None => self.base,
         }
     }
 
     fn is_over(&mut self) -> bool {
         let rules = self.held.rules();
-        let leader = rules.leader.as_ref().filter(|leader| leader.span().epoch == self.epoch);
+        let leader = rules.leader_of(self.epoch);
         rules.resting || !leader.is_some_and(|leader| leader.leads() || leader.is_closing())
     }
 

@@ -169,7 +169,7 @@ impl Held {
     /// The appender hands frames over; whether they may go to this disk.
     pub(super) fn framed(self: &Arc<Held>, epoch: u32, frames: Vec<Frame>) -> bool {
         let mut rules = self.rules();
-        if rules.leader.as_ref().is_none_or(|leader| leader.span().epoch != epoch) {
+        if rules.leader_of(epoch).is_none() {
             return false;
         }
         let count = frames.len();
@@ -483,6 +483,11 @@ impl Held {
 }
 
 impl Rules {
+    /// The leader of this span, if this process leads it or did last.
+    pub(super) fn leader_of(&self, epoch: u32) -> Option<&Leader> {
+        self.leader.as_ref().filter(|leader| leader.span().epoch == epoch)
+    }
+
     /// Tells the follower's writer what is committed.
     fn show(&self) {
         if let Some((epoch, writer)) = &self.following

@@ -22,8 +22,8 @@ use tidelog_replica::grade::grade;
 use tidelog_replica::message::Grade;
 use tidelog_replica::span::Place;
 use tidelog_wal::{
-    AppendError, Ended, FrameWriter, OpenError, OpenSpan, ReadyFrame, SpanEnd, SpanFiles, Wal, end_shard,
-    epochs_in, put_span_aside,
+    AppendError, Ended, FrameWriter, OpenError, OpenSpan, ReadyFrame, SealedFile, SpanEnd, SpanFiles, Wal,
+    end_shard, epochs_in, put_span_aside,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -311,6 +311,22 @@ impl OnDisk {
         self.stop().await;
     }
 
+    /// Ends whatever writes this span now.
+    async fn rest_from(&mut self, held: &Arc<Held>, epoch: u32) {
+        if let Writer::Follower { epoch: of, .. } | Writer::Leader { epoch: of, .. } = &self.writer
+            && *of == epoch
+        {
+            self.rest(held).await;
+        }
+    }
+
+    /// Readers find these files of a span from now on, and no others.
+    fn show(&self, epoch: u32, files: &[SealedFile]) {
+        if let Writer::Follower { wal, .. } | Writer::Leader { wal, .. } = &self.writer {
+            wal.adopt(epoch, files);
+        }
+    }
+
     async fn stop(&mut self) {
         match std::mem::replace(&mut self.writer, Writer::Nobody) {
             Writer::Nobody => {}
@@ -356,11 +372,7 @@ impl OnDisk {
 
     /// Ends a span where the metadata says.
     async fn seal(&mut self, held: &Arc<Held>, epoch: u32, at: Place) {
-        if let Writer::Follower { epoch: of, .. } | Writer::Leader { epoch: of, .. } = &self.writer
-            && *of == epoch
-        {
-            self.rest(held).await;
-        }
+        self.rest_from(held, epoch).await;
         let whole = match self.ended.get(&epoch) {
             Some(whole) => Ok(*whole),
             None => {
@@ -388,32 +400,20 @@ impl OnDisk {
 
     /// Puts the files of a copy in their places; readers find them from then on.
     async fn adopt(&mut self, held: &Arc<Held>, epoch: u32, aside: Aside) -> Result<(), IoError> {
-        if let Writer::Follower { epoch: of, .. } | Writer::Leader { epoch: of, .. } = &self.writer
-            && *of == epoch
-        {
-            self.rest(held).await;
-        }
+        self.rest_from(held, epoch).await;
         let adopted = held.around.files.run(async move |_| aside.lock().await.adopt().await).await;
         let gone = |_| IoError::invalid("adopt", &held.around.place.dir, "the thread of the files has ended");
         let files = adopted.map_err(gone)??;
         held.around.files.forget(held.shard, epoch);
         self.ended.insert(epoch, true);
-        if let Writer::Leader { wal, .. } | Writer::Follower { wal, .. } = &self.writer {
-            wal.adopt(epoch, &files);
-        }
+        self.show(epoch, &files);
         Ok(())
     }
 
     /// Removes a span's files, or puts them out of the way.
     async fn remove(&mut self, held: &Arc<Held>, epoch: u32, wholly: bool) {
-        if let Writer::Follower { epoch: of, .. } | Writer::Leader { epoch: of, .. } = &self.writer
-            && *of == epoch
-        {
-            self.rest(held).await;
-        }
-        if let Writer::Follower { wal, .. } | Writer::Leader { wal, .. } = &self.writer {
-            wal.adopt(epoch, &[]);
-        }
+        self.rest_from(held, epoch).await;
+        self.show(epoch, &[]);
         let spec = held.around.place.spec(held.shard, epoch);
         let removed = held.around.files.run(async move |disk| {
             put_span_aside(&disk, &spec).await?;

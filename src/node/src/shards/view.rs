@@ -9,7 +9,7 @@ use tidelog_replica::sealer;
 use tidelog_replica::span::{Replica, Span};
 use tidelog_replica::succession::{Succession, Taker};
 
-use crate::spans::span_of;
+use crate::spans::{replica_of, span_of};
 
 /// A shard whose spans had so many holders never acknowledges on one disk.
 const WIDE: u8 = 3;
@@ -25,10 +25,6 @@ pub(super) fn view(state: &State, shard: u64, current: bool) -> View {
 /// A span of a shard as the rules have it.
 pub(super) fn span(state: &State, shard: u64, epoch: u32) -> Option<Span> {
     state.span(shard, epoch).map(|listed| span_of(shard, listed))
-}
-
-pub(super) fn replica_of(replica: &tidelog_meta::Replica) -> Replica {
-    Replica { node: replica.node, store: replica.store.0 }
 }
 
 pub(super) fn listed_replica(replica: &Replica) -> tidelog_meta::Replica {

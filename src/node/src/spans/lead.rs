@@ -106,11 +106,14 @@ impl Lead {
         let from = From { shard: self.shard, epoch, replica: self.me, answer };
         self.lead(leader::Event::Answered(from));
     }
+}
 
-    fn frame(&self, made: &Made<'_>) -> Frame {
-        let bytes = if self.shared { Bytes::copy_from_slice(made.bytes) } else { Bytes::new() };
-        Frame::made(*made.header, made.next_chain, bytes)
-    }
+/// The frames that an appender hands over, as the rules have them. Their bytes are copied only for others: where they are
+/// not `shared` nobody else gets them.
+pub(crate) fn frames(opening: Option<&Made<'_>>, frame: &Made<'_>, shared: bool) -> Vec<Frame> {
+    let bytes = |made: &Made<'_>| if shared { Bytes::copy_from_slice(made.bytes) } else { Bytes::new() };
+    let made = |made: &Made<'_>| Frame::made(*made.header, made.next_chain, bytes(made));
+    opening.into_iter().chain([frame]).map(made).collect()
 }
 
 impl Commits for Lead {
@@ -119,7 +122,7 @@ impl Commits for Lead {
     }
 
     fn framed(&mut self, opening: Option<Made<'_>>, frame: Made<'_>) -> bool {
-        let frames: Vec<Frame> = opening.iter().chain([&frame]).map(|made| self.frame(made)).collect();
+        let frames = frames(opening.as_ref(), &frame, self.shared);
         let count = frames.len();
         self.writing = 0;
         self.lead(leader::Event::Framed(frames));

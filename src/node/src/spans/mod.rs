@@ -104,13 +104,18 @@ impl OpenedSpan {
     }
 }
 
+/// A holder of the metadata's as the rules have it.
+pub(crate) fn replica_of(listed: &tidelog_meta::Replica) -> Replica {
+    Replica { node: listed.node, store: listed.store.0 }
+}
+
 /// A span of the metadata as the rules have it.
 pub(crate) fn span_of(shard: u64, listed: &Listed) -> Span {
     Span {
         shard,
         epoch: listed.epoch,
         base: Place { lsn: listed.base, chain: listed.base_chain },
-        replicas: listed.replicas.iter().map(|one| Replica { node: one.node, store: one.store.0 }).collect(),
+        replicas: listed.replicas.iter().map(replica_of).collect(),
         quorum: usize::from(listed.quorum),
         leader: Process { node: listed.leader.node, incarnation: listed.leader.incarnation },
         state: match listed.state {

@@ -90,8 +90,8 @@ impl<D: Disk> Recovery<'_, D> {
         file: &SegmentFile,
         path: PathBuf,
     ) -> Result<(), OpenError> {
-        self.check_unbegun(file, true).await?;
         let handle = self.disk.open(&path, Access::Durable).await?;
+        self.check_unbegun(&handle, file, true).await?;
         let outcome = Walk::new(Expect { epoch: Some(file.id.epoch), ..Expect::default() }).end_here();
         self.to_end.push(ToEnd { file: *file, path, handle, outcome, footer: None, digest: [0; 16] });
         Ok(())

@@ -6,7 +6,7 @@
 
 use tidelog_format::block::BLOCK;
 use tidelog_format::first_block::FirstBlock;
-use tidelog_io::{Access, Buf, Disk, DiskFile};
+use tidelog_io::{Buf, Disk, DiskFile};
 
 use super::{Recovery, SegmentFile};
 use crate::error::OpenError;
@@ -15,8 +15,12 @@ use crate::identity;
 impl<D: Disk> Recovery<'_, D> {
     /// Refuses a file without a frame of its segment that holds another one's. `is_dropped`: its own frames do not count, as
     /// the metadata says.
-    pub(super) async fn check_unbegun(&self, file: &SegmentFile, is_dropped: bool) -> Result<(), OpenError> {
-        let handle = self.disk.open(&file.id.path(&self.spec.dir), Access::Read).await?;
+    pub(super) async fn check_unbegun(
+        &self,
+        handle: &D::File,
+        file: &SegmentFile,
+        is_dropped: bool,
+    ) -> Result<(), OpenError> {
         let (read, buf) = handle.read_at(Buf::heap(BLOCK), BLOCK, 0).await;
         match FirstBlock::read(&buf[..read?.min(BLOCK)]) {
             Some(first) => identity::check_unbegun(&first, file.id, self.spec, &self.names, is_dropped),

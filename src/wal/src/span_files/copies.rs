@@ -19,16 +19,16 @@ use tidelog_format::name;
 use tidelog_format::opening::Opening;
 use tidelog_format::scan::Expect;
 use tidelog_format::walk::{Cause, Step, Walk};
-use tidelog_io::{Access, Buf, Disk, DiskFile, Fault, IoError};
+use tidelog_io::{Access, Buf, Disk, DiskFile, IoError};
 
 use crate::ending::free_name;
 use crate::engine::ShardSpec;
 use crate::following::ReadyFrame;
 use crate::identity;
-use crate::recovery::{SpanBase, SpanEnd};
+use crate::recovery::{SegmentFile, SpanBase, SpanEnd};
 use crate::seal::{read_seal, read_trailer, seal};
 use crate::segments::SegmentId;
-use crate::span_files::SealedFile;
+use crate::span_files::{SealedFile, open_if_there, segments_in};
 use crate::window::WindowReader;
 
 /// What was found in the files aside.
@@ -233,13 +233,13 @@ impl<D: Disk> CopyFiles<D> {
         }
         self.sync_dirs().await?;
         let kept = |number: u64| files.iter().any(|file| file.number == number);
-        for id in segments_in(&self.disk, &self.spec.dir, self.spec.epoch).await? {
+        for SegmentFile { id, .. } in segments_in(&self.disk, &self.spec.dir, self.spec.epoch).await? {
             if !kept(id.number) {
                 put_aside(&self.disk, &self.spec, id).await?;
             }
         }
         self.sync_dirs().await?;
-        for id in segments_in(&self.disk, &self.dir, self.spec.epoch).await? {
+        for SegmentFile { id, .. } in segments_in(&self.disk, &self.dir, self.spec.epoch).await? {
             give_up(&self.disk, &self.spec, &id.path(&self.dir), id).await?;
         }
         self.disk.sync_dir(&self.dir).await?;
@@ -344,7 +344,7 @@ pub async fn put_span_aside<D: Disk>(disk: &D, spec: &ShardSpec) -> Result<(), I
     let dir = spec.dir.join(name::COPIES);
     disk.create_dir_all(&dir).await?;
     // The last one first: what a crash leaves in place is the beginning of the span.
-    for id in segments_in(disk, &spec.dir, spec.epoch).await?.into_iter().rev() {
+    for SegmentFile { id, .. } in segments_in(disk, &spec.dir, spec.epoch).await?.into_iter().rev() {
         put_aside(disk, spec, id).await?;
     }
     disk.sync_dir(&spec.dir).await?;
@@ -372,15 +372,10 @@ pub async fn remove_span_aside<D: Disk>(disk: &D, spec: &ShardSpec) -> Result<()
 /// Moves a segment aside, if it is there.
 async fn put_aside<D: Disk>(disk: &D, spec: &ShardSpec, id: SegmentId) -> Result<(), IoError> {
     let aside = id.path(&spec.dir.join(name::COPIES));
-    let there = |file: Result<D::File, IoError>| match file {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == Fault::NotFound => Ok(false),
-        Err(error) => Err(error),
-    };
-    if !there(disk.open(&id.path(&spec.dir), Access::Read).await)? {
+    if open_if_there(disk, &id.path(&spec.dir)).await?.is_none() {
         return Ok(());
     }
-    if there(disk.open(&aside, Access::Read).await)? {
+    if open_if_there(disk, &aside).await?.is_some() {
         give_up(disk, spec, &aside, id).await?;
     }
     disk.rename(&id.path(&spec.dir), &aside).await
@@ -401,13 +396,6 @@ async fn give_up<D: Disk>(disk: &D, spec: &ShardSpec, path: &Path, id: SegmentId
     );
     disk.rename(path, &kept_in).await?;
     disk.sync_dir(&spec.lost_and_found).await
-}
-
-async fn segments_in<D: Disk>(disk: &D, dir: &Path, epoch: u32) -> Result<Vec<SegmentId>, IoError> {
-    let of_epoch = |name: &str| name::parse_segment(name).filter(|(found, _)| *found == epoch);
-    let entries = disk.list(dir).await?;
-    let ids = entries.iter().filter_map(|entry| of_epoch(&entry.name));
-    Ok(ids.map(|(epoch, number)| SegmentId { number, epoch }).collect())
 }
 
 /// The segment that a frame opens.

@@ -5,11 +5,11 @@ use bytes::Bytes;
 use tidelog_format::block::{BLOCK, BLOCK_U64};
 use tidelog_format::frame::Frame;
 use tidelog_format::scan::{Expect, Found, scan, scan_unverified};
-use tidelog_io::{Access, Buf, Disk, DiskFile, Fault, IoError};
+use tidelog_io::{Buf, Disk, DiskFile, IoError};
 
 use crate::following::ReadyFrame;
 use crate::recovery::{SegmentFile, SpanEnd};
-use crate::span_files::{SpanFiles, block_of};
+use crate::span_files::{SpanFiles, block_of, open_if_there};
 use crate::window::WindowReader;
 
 /// Places that are remembered: one for each follower that may be catching up, and some for coordinators.
@@ -103,10 +103,8 @@ impl<D: Disk> SpanFiles<D> {
         if let Some(base) = self.bases.get(&file.id.number) {
             return Ok(Some(*base));
         }
-        let handle = match self.disk.open(&file.id.path(&self.dir), Access::Read).await {
-            Ok(handle) => handle,
-            Err(error) if error.kind() == Fault::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+        let Some(handle) = open_if_there(&self.disk, &file.id.path(&self.dir)).await? else {
+            return Ok(None);
         };
         let (read, buf) = handle.read_at(Buf::heap(BLOCK), BLOCK, 0).await;
         let expect = Expect { epoch: Some(self.epoch), ..Expect::default() };
@@ -122,11 +120,9 @@ impl<D: Disk> SpanFiles<D> {
         mut position: u64,
         search: &mut Search,
     ) -> Result<u64, IoError> {
-        let handle = match self.disk.open(&file.id.path(&self.dir), Access::Read).await {
-            Ok(handle) => handle,
-            // Released or replaced meanwhile.
-            Err(error) if error.kind() == Fault::NotFound => return Ok(position),
-            Err(error) => return Err(error),
+        // Released or replaced meanwhile.
+        let Some(handle) = open_if_there(&self.disk, &file.id.path(&self.dir)).await? else {
+            return Ok(position);
         };
         let mut reader = WindowReader::new(file.len);
         let mut needed = BLOCK;
