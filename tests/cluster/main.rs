@@ -5,6 +5,7 @@
 mod support;
 
 mod joining;
+mod kafka;
 mod nodes;
 
 use nodes::Cluster;

@@ -6,6 +6,8 @@
 
 pub(crate) mod chance;
 pub(crate) mod http;
+pub(crate) mod kafka;
+pub(crate) mod kcat;
 pub(crate) mod node;
 pub(crate) mod offline;
 pub(crate) mod peers;

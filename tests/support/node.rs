@@ -96,6 +96,12 @@ impl Node {
         std::fs::write(&self.config, config).unwrap();
     }
 
+    /// It takes other ports at its next start.
+    pub(crate) fn forget_ports(&mut self) {
+        self.address = SocketAddr::from(([127, 0, 0, 1], 0));
+        self.kafka = self.address;
+    }
+
     /// Starts the process and waits until it says that it listens.
     pub(crate) fn restart(&mut self) {
         self.spawn();

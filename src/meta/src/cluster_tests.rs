@@ -14,7 +14,7 @@ pub(crate) fn replica(node: u64) -> Replica {
 }
 
 pub(crate) fn info(rack: &str) -> NodeInfo {
-    NodeInfo { address: "host:1".into(), rack: rack.into(), features: 0 }
+    NodeInfo { address: "host:1".into(), rack: rack.into(), ..NodeInfo::default() }
 }
 
 pub(crate) fn register(node: u64, rack: &str) -> Command {

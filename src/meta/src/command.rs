@@ -325,7 +325,7 @@ mod tests {
         let replica = |node| Replica { node, store: StoreId([node as u8; 16]) };
         let leader = Leader { node: 1, incarnation: 2 };
         let span = NewSpan { replicas: vec![replica(1)], quorum: 1, leader, salt: [0xab; 16] };
-        let info = NodeInfo { address: "a:1".into(), rack: "r".into(), features: 1 };
+        let info = NodeInfo { address: "a:1".into(), rack: "r".into(), features: 1, ..NodeInfo::default() };
         let known = [
             (
                 Command::RegisterNode {
@@ -346,6 +346,21 @@ mod tests {
                     info: NodeInfo { address: "a:1".into(), ..NodeInfo::default() },
                 },
                 r#"{"start_node":{"node":1,"store":"01010101010101010101010101010101","incarnation":3,"generation":4,"info":{"address":"a:1"}}}"#,
+            ),
+            (
+                Command::StartNode {
+                    node: 1,
+                    store: StoreId([1; 16]),
+                    incarnation: 3,
+                    generation: 4,
+                    info: NodeInfo {
+                        address: "a:1".into(),
+                        kafka: "k:2".into(),
+                        http: "h:3".into(),
+                        ..NodeInfo::default()
+                    },
+                },
+                r#"{"start_node":{"node":1,"store":"01010101010101010101010101010101","incarnation":3,"generation":4,"info":{"address":"a:1","kafka":"k:2","http":"h:3"}}}"#,
             ),
             (
                 Command::RaiseGeneration { node: 1, store: StoreId([1; 16]), generation: 5 },

@@ -53,7 +53,7 @@ pub use hash::{Checkpoint, EVERY};
 pub use illegal::Illegal;
 pub use invariants::Broken;
 pub use local::{METADATA_SHARD, MetaError, Metadata};
-pub use member::{MAX_NAME, Node, NodeInfo, NodeState};
+pub use member::{MAX_ADDRESS, MAX_NAME, Node, NodeInfo, NodeState};
 pub use outcome::Outcome;
 pub use placement::{PlacementError, place, plan};
 pub use span::{

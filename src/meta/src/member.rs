@@ -6,6 +6,8 @@ use crate::span::{Replica, StoreId};
 
 /// Longest address or rack name, bytes.
 pub const MAX_NAME: usize = 256;
+/// Longest address of a front end, bytes: a name of 255 bytes in brackets, and a port.
+pub const MAX_ADDRESS: usize = 264;
 
 /// What a node says about itself at each start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -13,6 +15,12 @@ pub const MAX_NAME: usize = 256;
 pub struct NodeInfo {
     /// HOST:PORT where other nodes reach it.
     pub address: String,
+    /// HOST:PORT where Kafka's clients find it; empty when it takes none, or its program is older than this member.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub kafka: String,
+    /// HOST:PORT where clients and other nodes find its HTTP interface; empty when its program is older than this member.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub http: String,
     /// What fails together with it: replicas are spread over racks. Empty: a rack of its own kind, shared with all
     /// others that name none.
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -2,7 +2,7 @@
 
 use crate::command::Command;
 use crate::illegal::Illegal;
-use crate::member::{MAX_NAME, Node, NodeInfo, NodeState};
+use crate::member::{MAX_ADDRESS, MAX_NAME, Node, NodeInfo, NodeState};
 use crate::span::StoreId;
 use crate::state::State;
 
@@ -62,7 +62,8 @@ impl State {
     }
 
     fn check_info(&self, node: u64, info: &NodeInfo) -> Result<(), Illegal> {
-        let fits = !info.address.is_empty() && info.address.len() <= MAX_NAME && info.rack.len() <= MAX_NAME;
+        let named = !info.address.is_empty() && info.address.len() <= MAX_NAME && info.rack.len() <= MAX_NAME;
+        let fits = named && info.kafka.len() <= MAX_ADDRESS && info.http.len() <= MAX_ADDRESS;
         if !fits {
             return Err(Illegal::NodeInfo(node));
         }

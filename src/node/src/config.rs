@@ -31,6 +31,10 @@ pub(crate) struct ServeArgs {
     /// Address for Kafka's protocol, as IP:PORT, or `off`; port 0 takes a free one [default: 127.0.0.1:9092]
     #[arg(long, value_name = "ADDR")]
     pub(crate) kafka: Option<Kafka>,
+    /// Where clients and other nodes find this node's HTTP port, as HOST:PORT [default: the address it listens on; when
+    /// that is any address, the one of --peer]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) advertised_http: Option<Advertised>,
     /// Where Kafka's clients find this node, as HOST:PORT [default: the address it listens on]
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) advertised_kafka: Option<Advertised>,
@@ -152,6 +156,7 @@ struct File {
     data: Option<PathBuf>,
     http: Option<SocketAddr>,
     kafka: Option<Kafka>,
+    advertised_http: Option<Advertised>,
     advertised_kafka: Option<Advertised>,
     peer: Option<SocketAddr>,
     join: Vec<Advertised>,
@@ -229,6 +234,7 @@ pub(crate) struct Config {
     pub(crate) data: PathBuf,
     pub(crate) http: SocketAddr,
     pub(crate) kafka: Kafka,
+    pub(crate) advertised_http: Option<Advertised>,
     pub(crate) advertised_kafka: Option<Advertised>,
     /// Where other nodes reach this one; none on a node that is alone.
     pub(crate) peer: Option<SocketAddr>,
@@ -284,6 +290,7 @@ impl Config {
             data: args.data.clone().or(file.data).unwrap_or_else(|| PathBuf::from("data")),
             http: args.http.or(file.http).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 4242))),
             kafka: args.kafka.or(file.kafka).unwrap_or(Kafka::At(SocketAddr::from(([127, 0, 0, 1], 9092)))),
+            advertised_http: args.advertised_http.clone().or(file.advertised_http),
             advertised_kafka: args.advertised_kafka.clone().or(file.advertised_kafka),
             peer: args.peer.or(file.peer),
             join: if args.join.is_empty() { file.join } else { args.join.clone() },
@@ -336,6 +343,22 @@ impl Config {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Where clients and other nodes find the HTTP port; none when this node listens on any address and has not been told
+    /// which of them others reach.
+    pub(crate) fn reached_by_http(&self) -> Option<Advertised> {
+        let port = self.http.port();
+        let bound = Some(self.http.ip()).filter(|ip| !ip.is_unspecified());
+        let ip = bound.or(self.peer.map(|peer| peer.ip()));
+        self.advertised_http.clone().or(ip.map(|ip| Advertised { host: ip.to_string(), port }))
+    }
+
+    /// Where Kafka's clients find this node; none when it takes none.
+    pub(crate) fn reached_by_kafka(&self) -> Option<Advertised> {
+        let Kafka::At(bound) = self.kafka else { return None };
+        let bound = || Advertised { host: bound.ip().to_string(), port: bound.port() };
+        Some(self.advertised_kafka.clone().unwrap_or_else(bound))
     }
 
     /// Number of ring threads.
@@ -476,6 +499,24 @@ mod tests {
         let told = format!("{open}advertised_kafka = \"[fd00::1]:1\"");
         let config = load(&told, insecure).unwrap();
         assert_eq!(config.advertised_kafka, Some(Advertised { host: "fd00::1".to_owned(), port: 1 }));
+    }
+
+    #[test]
+    fn others_are_sent_where_this_node_is_told_to_be_or_else_where_it_listens() {
+        let reached = |text: &str| {
+            let config = load(&format!("insecure_listen = true\n{text}"), ServeArgs::default()).unwrap();
+            (
+                config.reached_by_http().map(|at| at.to_string()),
+                config.reached_by_kafka().map(|at| at.to_string()),
+            )
+        };
+        let at = |text: &str| Some(text.to_owned());
+        assert_eq!(reached(""), (at("127.0.0.1:4242"), at("127.0.0.1:9092")));
+        let any = "http = \"0.0.0.0:80\"\nkafka = \"off\"\n";
+        assert_eq!(reached(any), (None, None));
+        assert_eq!(reached(&format!("{any}peer = \"[2001:db8::1]:1\"")), (at("[2001:db8::1]:80"), None));
+        let told = "advertised_http = \"a:1\"\nadvertised_kafka = \"b:2\"";
+        assert_eq!(reached(told), (at("a:1"), at("b:2")));
     }
 
     #[test]

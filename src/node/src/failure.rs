@@ -12,6 +12,7 @@ use tidelog_wal::{AppendError, ReadError};
 
 use crate::budget::BudgetError;
 use crate::metadata::ChangeError;
+use crate::node::NotLed;
 use crate::open::StartError;
 use crate::ring::RingError;
 use tidelog_meta::{Illegal, MetaError, PlacementError};
@@ -69,11 +70,18 @@ impl From<AppendError> for Failure {
             AppendError::ReadOnly(_) | AppendError::Poisoned { .. } | AppendError::OutcomeUnknown { .. } => {
                 ErrorCode::StorageFailed
             }
-            AppendError::Following | AppendError::Closed => ErrorCode::ShuttingDown,
+            AppendError::Following => ErrorCode::NotLeader,
+            AppendError::Closed => ErrorCode::ShuttingDown,
             AppendError::Sequence(_) => ErrorCode::OutOfSequence,
             AppendError::Invalid(_) => ErrorCode::Internal,
         };
         Failure::new(code, error.to_string())
+    }
+}
+
+impl From<NotLed> for Failure {
+    fn from(error: NotLed) -> Failure {
+        Failure::new(ErrorCode::NotLeader, error.to_string())
     }
 }
 

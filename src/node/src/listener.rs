@@ -5,6 +5,8 @@
 //! # Limits
 //! Connections in all; bytes of a request's head; time without any traffic. A connection too many is told so.
 
+use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +16,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
@@ -26,8 +28,40 @@ use crate::{http, kafka, telnet};
 /// So many connections too many are told so at a time; beyond, they are just closed.
 const REFUSALS: usize = 64;
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 /// The least buffer that hyper works with.
 const MIN_BUFFER: usize = 8192;
+
+/// A port that is this node's and not listened on yet: its number is known before the node is opened, and whoever connects
+/// meanwhile is refused rather than kept waiting.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    socket: TcpSocket,
+    address: SocketAddr,
+}
+
+impl Bound {
+    /// Takes an address; port 0 takes a free one.
+    pub(crate) fn new(address: SocketAddr) -> io::Result<Bound> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A port whose last connections are still being closed can be had again.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let address = socket.local_addr()?;
+        Ok(Bound { socket, address })
+    }
+
+    /// With the port that was taken.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Listens from now on.
+    pub(crate) fn listen(self) -> io::Result<TcpListener> {
+        self.socket.listen(BACKLOG)
+    }
+}
 
 /// What a listener speaks.
 #[derive(Clone)]

@@ -25,6 +25,7 @@ mod read;
 mod reconcile;
 mod retention;
 mod ring;
+mod routing;
 mod serve;
 #[allow(dead_code, reason = "the server uses it with the next step")]
 mod shards;

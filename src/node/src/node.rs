@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use tidelog_io::Chosen;
@@ -46,11 +46,36 @@ pub(crate) struct LiveTopic {
 /// A partition as the front ends see it.
 #[derive(Debug)]
 pub(crate) struct LivePartition {
-    /// Its id within the node.
+    /// Its id within the cluster.
     pub(crate) id: u64,
-    pub(crate) wal: Wal,
+    /// The shard that takes its records.
+    pub(crate) shard: u64,
+    /// That shard's log; none where other nodes hold it.
+    pub(crate) here: Option<Wal>,
     /// Requests of several batches hold this alone, so that their offsets are consecutive; those of one batch share it.
     pub(crate) turn: Arc<tokio::sync::RwLock<()>>,
+}
+
+/// A partition is not served by this node: another one leads its shard, or nobody does at present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this node does not lead shard {shard}")]
+pub(crate) struct NotLed {
+    pub(crate) shard: u64,
+}
+
+impl LivePartition {
+    /// The log that takes its records, if this node leads it.
+    pub(crate) fn led(&self) -> Result<&Wal, NotLed> {
+        let led = self.here.as_ref().filter(|wal| wal.is_led());
+        led.ok_or(NotLed { shard: self.shard })
+    }
+}
+
+impl LiveTopic {
+    /// Whether its partitions are in the shards in which the metadata has them.
+    pub(crate) fn is_placed_as(&self, topic: &Topic) -> bool {
+        self.partitions.iter().map(|one| one.shard).eq(topic.partitions.iter().map(|one| one.shard()))
+    }
 }
 
 /// Topics that requests find.
@@ -76,8 +101,6 @@ pub(crate) struct Node {
     pub(crate) metrics: Metrics,
     pub(crate) budget: Budget,
     pub(crate) producer_ids: ProducerIds,
-    /// Where Kafka's clients find this node, once it listens for them.
-    pub(crate) advertised: OnceLock<(String, u16)>,
     pub(crate) started: Instant,
     pub(crate) groups: Groups,
     /// True once the node is stopping.
@@ -113,7 +136,6 @@ impl Node {
             metadata,
             metrics: Metrics::default(),
             producer_ids: ProducerIds::default(),
-            advertised: OnceLock::new(),
             started: Instant::now(),
             stopping,
             decompressing: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
@@ -186,13 +208,13 @@ impl Node {
 
     /// Where Kafka's clients find this node: host and port.
     pub(crate) fn kafka_address(&self) -> (String, i32) {
-        self.advertised.get().map_or((String::new(), -1), |(host, port)| (host.clone(), (*port).into()))
+        let at = self.config.reached_by_kafka();
+        at.map_or((String::new(), -1), |at| (at.host, at.port.into()))
     }
 
     /// The same as HOST:PORT; `None` when there is no port for them.
     pub(crate) fn kafka_advertised(&self) -> Option<String> {
-        let (host, port) = self.advertised.get()?;
-        Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
+        Some(self.config.reached_by_kafka()?.to_string())
     }
 
     /// All topics, by name.
@@ -207,7 +229,7 @@ impl Node {
     pub(crate) fn route_all(&self) {
         let live: Vec<LiveTopic> = self
             .metadata
-            .read(|state| state.topics.iter().filter_map(|(name, topic)| self.live(name, topic)).collect());
+            .read(|state| state.topics.iter().map(|(name, topic)| self.live(name, topic)).collect());
         for topic in live {
             self.route(topic);
         }
@@ -215,7 +237,7 @@ impl Node {
 
     /// A topic of the metadata as it will be routed; `None` when it is not there.
     pub(crate) fn unrouted(&self, name: &str) -> Option<LiveTopic> {
-        self.metadata.read(|state| self.live(name, state.topics.get(name)?))
+        self.metadata.read(|state| Some(self.live(name, state.topics.get(name)?)))
     }
 
     /// Ends the route to a topic.
@@ -235,19 +257,18 @@ impl Node {
         topic
     }
 
-    fn live(&self, name: &str, topic: &Topic) -> Option<LiveTopic> {
+    fn live(&self, name: &str, topic: &Topic) -> LiveTopic {
         let partitions = topic.partitions.iter().map(|partition| {
-            let turn = Arc::new(tokio::sync::RwLock::new(()));
-            Some(LivePartition { id: partition.id, wal: self.wal(partition.shard())?, turn })
+            let (shard, turn) = (partition.shard(), Arc::new(tokio::sync::RwLock::new(())));
+            LivePartition { id: partition.id, shard, here: self.wal(shard), turn }
         });
-        let partitions = partitions.collect::<Option<_>>()?;
-        Some(LiveTopic {
+        LiveTopic {
             name: name.to_owned(),
             id: topic.id.clone(),
             // The state takes 32 hex digits only.
             uuid: u128::from_str_radix(&topic.id, 16).unwrap_or_default().to_be_bytes(),
             retention: topic.retention,
-            partitions,
-        })
+            partitions: partitions.collect(),
+        }
     }
 }

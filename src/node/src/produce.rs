@@ -11,11 +11,11 @@ use tidelog_format::batch::{Batch, BatchBuilder, BatchError, Record};
 use tidelog_proto::http::answers::PartitionWritten;
 use tidelog_proto::http::error::ErrorCode;
 use tidelog_proto::partitioner::Partitioner;
-use tidelog_wal::AppendError;
+use tidelog_wal::{AppendError, Wal};
 use tokio::task::JoinSet;
 
 use crate::failure::Failure;
-use crate::node::{LivePartition, LiveTopic, Node};
+use crate::node::{LiveTopic, Node};
 
 /// What keeps a record from being collected.
 #[derive(Debug, thiserror::Error)]
@@ -150,12 +150,13 @@ async fn append_to(
 ) -> Result<PartitionWritten, Failure> {
     let live = topic.partition(partition)?;
     let count = batches.iter().map(|batch| u64::from(batch.count())).sum();
+    let wal = live.led()?;
     let base_offset = if batches.len() <= 1 {
         let _shared = live.turn.read().await;
-        append_in_order(live, batches).await
+        append_in_order(wal, live.id, batches).await
     } else {
         let _alone = live.turn.write().await;
-        append_in_order(live, batches).await
+        append_in_order(wal, live.id, batches).await
     };
     let base_offset = base_offset.map_err(|error| match error {
         // Deleted since the request looked it up.
@@ -166,10 +167,10 @@ async fn append_to(
 }
 
 /// The offset of the first record.
-async fn append_in_order(live: &LivePartition, batches: Vec<Batch>) -> Result<u64, AppendError> {
+async fn append_in_order(wal: &Wal, partition: u64, batches: Vec<Batch>) -> Result<u64, AppendError> {
     let mut first = None;
     for batch in batches {
-        let durable = live.wal.append(live.id, batch).await?;
+        let durable = wal.append(partition, batch).await?;
         first.get_or_insert(durable.base_offset());
     }
     first.ok_or(AppendError::Invalid("nothing to append"))

@@ -9,10 +9,10 @@ use tidelog_proto::http::answers::write_line;
 use tidelog_proto::http::error::ErrorCode;
 use tidelog_proto::http::read_query::ReadQuery;
 use tidelog_proto::offset_spec::OffsetSpec;
-use tidelog_wal::{Fetched, ReadError};
+use tidelog_wal::{Fetched, ReadError, Wal};
 
 use crate::failure::Failure;
-use crate::node::{LivePartition, LiveTopic};
+use crate::node::LiveTopic;
 
 /// Lines may take so many times the bytes that were asked for as batches: JSON is larger, compressed batches much.
 const LINES_TO_BATCHES: usize = 4;
@@ -27,6 +27,7 @@ pub(crate) struct Found {
 /// Reads from where the query says; with nothing there yet, waits as long as it says.
 pub(crate) async fn read(topic: &LiveTopic, number: u32, query: &ReadQuery) -> Result<Found, Failure> {
     let live = topic.partition(number)?;
+    let wal = live.led()?;
     let refused = |offset, error| match error {
         // Deleted since the request looked it up.
         ReadError::UnknownPartition(_) => Failure::no_topic(&topic.name),
@@ -35,13 +36,13 @@ pub(crate) async fn read(topic: &LiveTopic, number: u32, query: &ReadQuery) -> R
         }
         other => other.into(),
     };
-    let from = begin(live, query.from).await.map_err(|error| refused(0, error))?;
+    let from = begin(wal, live.id, query.from).await.map_err(|error| refused(0, error))?;
     let max = usize::try_from(query.max_bytes).unwrap_or(usize::MAX);
-    let fetched = live.wal.read(live.id, from, max).await.map_err(|error| refused(from, error))?;
+    let fetched = wal.read(live.id, from, max).await.map_err(|error| refused(from, error))?;
     if !fetched.batches.is_empty() || query.wait_ms == 0 {
         return Ok(Found { from, fetched });
     }
-    let wait = live.wal.wait_beyond(live.id, from);
+    let wait = wal.wait_beyond(live.id, from);
     match tokio::time::timeout(Duration::from_millis(query.wait_ms), wait).await {
         Err(_) => return Ok(Found { from, fetched }),
         // What came before the end of the shard is answered, an end alone is not an error of the reader.
@@ -49,17 +50,17 @@ pub(crate) async fn read(topic: &LiveTopic, number: u32, query: &ReadQuery) -> R
         Ok(Err(error)) => return Err(refused(from, error)),
         Ok(Ok(())) => {}
     }
-    let fetched = live.wal.read(live.id, from, max).await.map_err(|error| refused(from, error))?;
+    let fetched = wal.read(live.id, from, max).await.map_err(|error| refused(from, error))?;
     Ok(Found { from, fetched })
 }
 
-async fn begin(live: &LivePartition, from: OffsetSpec) -> Result<u64, ReadError> {
-    let state = live.wal.partition(live.id).ok_or(ReadError::UnknownPartition(live.id))?;
+async fn begin(wal: &Wal, partition: u64, from: OffsetSpec) -> Result<u64, ReadError> {
+    let state = wal.partition(partition).ok_or(ReadError::UnknownPartition(partition))?;
     if let Some(offset) = from.resolve(state.log_start, state.next_offset) {
         return Ok(offset);
     }
     let OffsetSpec::Timestamp(ms) = from else { return Ok(state.next_offset) };
-    let found = live.wal.offset_at(live.id, ms).await?;
+    let found = wal.offset_at(partition, ms).await?;
     Ok(found.map_or(state.next_offset, |(offset, _)| offset))
 }
 

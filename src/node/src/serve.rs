@@ -16,12 +16,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::config::{Advertised, Config, Kafka, ServeArgs};
-use crate::listener::Front;
+use crate::config::{Config, Kafka, ServeArgs};
+use crate::listener::{Bound, Front};
 use crate::node::Node;
 use crate::open::{self, StartError};
 use crate::spans::generation;
-use crate::{groups, listener, metadata, retention, ring};
+use crate::{groups, listener, metadata, retention, ring, routing};
 
 /// How long requests have to come to their end when the node stops.
 const FINISH: Duration = Duration::from_secs(10);
@@ -53,22 +53,23 @@ fn serve(args: &ServeArgs) -> Result<bool, StartError> {
 }
 
 /// True when every shard could be closed cleanly.
-async fn live(config: Config) -> Result<bool, StartError> {
+async fn live(mut config: Config) -> Result<bool, StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Runtime)?;
-    let address = config.http;
-    let refused = |source| StartError::Listen { address, source };
+    let (http, kafka) = bind(&mut config)?;
     let node = tokio::select! {
         opened = open::open(config) => Arc::new(opened?),
         // A start may wait for others. What it was doing is begun again by the next one.
         _ = terminate.recv() => return Ok(true),
         _ = interrupt.recv() => return Ok(true),
     };
-    let listener = TcpListener::bind(address).await.map_err(refused)?;
-    let kafka = listen_for_kafka(&node).await?;
-    announce(&node, listener.local_addr().map_err(refused)?, kafka.as_ref().map(|(_, address)| *address));
+    let address = http.address();
+    let listener = listen(http)?;
+    let kafka_address = kafka.as_ref().map(Bound::address);
+    let kafka = kafka.map(listen).transpose()?;
+    announce(&node, address, kafka_address);
     let (alive, mut all_ended) = mpsc::channel(1);
-    if let Some((listener, _)) = kafka {
+    if let Some(listener) = kafka {
         tokio::spawn(listener::run(Arc::clone(&node), listener, Front::Kafka, alive.clone()));
     }
     let front = Front::http(&node);
@@ -76,6 +77,7 @@ async fn live(config: Config) -> Result<bool, StartError> {
     tokio::spawn(retention::run(Arc::clone(&node)));
     tokio::spawn(generation::run(Arc::clone(&node)));
     tokio::spawn(metadata::run(Arc::clone(&node)));
+    tokio::spawn(routing::run(Arc::clone(&node)));
     groups::start(&node);
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
@@ -90,18 +92,20 @@ async fn live(config: Config) -> Result<bool, StartError> {
     Ok(close(&node).await)
 }
 
-/// Listens for Kafka's clients, and settles where they are told to find this node.
-async fn listen_for_kafka(node: &Node) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
-    let Kafka::At(address) = node.config.kafka else { return Ok(None) };
-    let refused = |source| StartError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(refused)?;
-    let bound = listener.local_addr().map_err(refused)?;
-    let advertised = match &node.config.advertised_kafka {
-        Some(Advertised { host, port }) => (host.clone(), *port),
-        None => (bound.ip().to_string(), bound.port()),
-    };
-    node.advertised.get_or_init(|| advertised);
-    Ok(Some((listener, bound)))
+/// Takes the ports for clients, and says in the configuration which ones they are.
+fn bind(config: &mut Config) -> Result<(Bound, Option<Bound>), StartError> {
+    let take = |address| Bound::new(address).map_err(|source| StartError::Listen { address, source });
+    let http = take(config.http)?;
+    config.http = http.address();
+    let Kafka::At(address) = config.kafka else { return Ok((http, None)) };
+    let kafka = take(address)?;
+    config.kafka = Kafka::At(kafka.address());
+    Ok((http, Some(kafka)))
+}
+
+fn listen(bound: Bound) -> Result<TcpListener, StartError> {
+    let address = bound.address();
+    bound.listen().map_err(|source| StartError::Listen { address, source })
 }
 
 /// The first line on stdout is where the node listens: with port 0 nobody knows otherwise.

@@ -13,7 +13,7 @@ use tidelog_proto::http::admin::{
     check_writable_topic_name,
 };
 use tidelog_proto::http::error::ErrorCode;
-use tidelog_wal::{AppendError, Control};
+use tidelog_wal::{AppendError, Control, Wal};
 
 use crate::failure::Failure;
 use crate::metadata::ChangeError;
@@ -37,8 +37,12 @@ impl Node {
             config: TopicConfig::default(),
         };
         match self.create_topic(&request).await {
-            // Another request was faster.
+            // Another request was faster, maybe on another node.
             Err(failure) if failure.code == ErrorCode::TopicExists => {
+                if self.topic(name).is_none() {
+                    self.metadata.reach_newer(|state| state.topics.contains_key(name)).await;
+                    self.follow_topics().await?;
+                }
                 self.topic(name).ok_or_else(|| Failure::no_topic(name))
             }
             created => created,
@@ -48,13 +52,18 @@ impl Node {
     /// Creates a topic; the request has been checked.
     pub(crate) async fn create_topic(&self, request: &CreateTopic) -> Result<Arc<LiveTopic>, Failure> {
         let _admin = self.admin.lock().await;
-        if self.topic(&request.name).is_some() {
+        let exists = || {
             let message = format!("topic `{}` exists", request.name);
-            return Err(Failure::new(ErrorCode::TopicExists, message));
+            Failure::new(ErrorCode::TopicExists, message)
+        };
+        if self.topic(&request.name).is_some() {
+            return Err(exists());
         }
         let topic = match self.unrouted(&request.name) {
             // An earlier attempt was given up behind its command: this one ends it.
-            Some(topic) => topic,
+            Some(topic) if topic.partitions.iter().all(|partition| partition.led().is_ok()) => topic,
+            // Another node has made it meanwhile.
+            Some(_) => return Err(exists()),
             None => self.propose_topic(request).await?,
         };
         let topic = self.bring_to_life(topic).await?;
@@ -80,23 +89,29 @@ impl Node {
             let (name, id) = (name.to_owned(), topic.id.clone());
             self.metadata.propose(Command::AddPartitions { name, id, shards }).await?;
         }
-        let mut grown = self.unrouted(name).ok_or_else(|| Failure::no_topic(name))?;
-        for (new, old) in grown.partitions.iter_mut().zip(&topic.partitions) {
-            // Requests that found the topic before and those that find it now take turns with each other.
-            new.turn = Arc::clone(&old.turn);
-        }
+        let grown = self.unrouted(name).ok_or_else(|| Failure::no_topic(name))?;
         tracing::info!(topic = name, from = have, to = total, "partitions added");
         self.bring_to_life(grown).await
     }
 
-    /// Creates what is missing of a topic in its shards, and routes it.
-    async fn bring_to_life(&self, topic: LiveTopic) -> Result<Arc<LiveTopic>, Failure> {
-        let missing =
-            topic.partitions.iter().enumerate().filter(|(_, one)| one.wal.partition(one.id).is_none());
-        let controls = missing.map(|(number, partition)| {
-            let name = format!("{}/{number}", topic.name);
-            (partition, Control::CreatePartition { partition: partition.id, name })
-        });
+    /// Creates what is missing of a topic in the shards that this node leads, and routes it.
+    pub(crate) async fn bring_to_life(&self, mut topic: LiveTopic) -> Result<Arc<LiveTopic>, Failure> {
+        if let Some(before) = self.topic(&topic.name).filter(|before| before.id == topic.id) {
+            for (new, old) in topic.partitions.iter_mut().zip(&before.partitions) {
+                // Requests that found the topic before and those that find it now take turns with each other.
+                new.turn = Arc::clone(&old.turn);
+            }
+        }
+        let led = topic
+            .partitions
+            .iter()
+            .enumerate()
+            .filter_map(|(number, one)| Some((number, one, one.led().ok()?)));
+        let controls =
+            led.filter(|(_, one, wal)| wal.partition(one.id).is_none()).map(|(number, one, wal)| {
+                let name = format!("{}/{number}", topic.name);
+                (wal, Control::CreatePartition { partition: one.id, name })
+            });
         in_all_shards(controls).await?;
         // Nobody finds the topic before its partitions live.
         Ok(self.route(topic))
@@ -177,11 +192,16 @@ impl Node {
         let topic = self.topic(name).ok_or_else(|| Failure::no_topic(name))?;
         let description = describe(&topic);
         self.metadata.propose(Command::DeleteTopic { name: name.to_owned(), id: topic.id.clone() }).await?;
+        self.let_go(&topic).await;
+        Ok(description)
+    }
+
+    /// Ends the route to a topic that the metadata has no more, and deletes what this node leads of it.
+    pub(crate) async fn let_go(&self, topic: &LiveTopic) {
+        let name = topic.name.as_str();
         self.unroute(name);
-        let controls = topic
-            .partitions
-            .iter()
-            .map(|partition| (partition, Control::DeletePartition { partition: partition.id }));
+        let led = topic.partitions.iter().filter_map(|partition| Some((partition.led().ok()?, partition.id)));
+        let controls = led.map(|(wal, partition)| (wal, Control::DeletePartition { partition }));
         if let Err(error) = in_all_shards(controls).await {
             // The topic is gone; what is left of it in a shard goes at the next start.
             tracing::warn!(topic = name, %error, "partitions of a deleted topic could not be deleted yet");
@@ -190,7 +210,6 @@ impl Node {
             tracing::warn!(topic = name, %error, "offsets committed in a deleted topic could not be let go of yet");
         }
         tracing::info!(topic = name, id = topic.id, "topic deleted");
-        Ok(description)
     }
 
     /// Drops the records of a partition below `offset`; answers the oldest offset that is kept.
@@ -199,14 +218,15 @@ impl Node {
         let topic = self.topic(name).ok_or_else(|| Failure::no_topic(name))?;
         let live = topic.partition(partition)?;
         let no_longer = || Failure::no_partition(name, partition, topic.partitions.len());
-        let state = live.wal.partition(live.id).ok_or_else(no_longer)?;
+        let wal = live.led()?;
+        let state = wal.partition(live.id).ok_or_else(no_longer)?;
         if offset > state.next_offset {
             return Err(Failure::out_of_range(offset, state.log_start, state.next_offset));
         }
         if offset > state.log_start {
-            live.wal.control(Control::Trim { partition: live.id, offset }).await?;
+            wal.control(Control::Trim { partition: live.id, offset }).await?;
         }
-        Ok(live.wal.partition(live.id).ok_or_else(no_longer)?.log_start)
+        Ok(wal.partition(live.id).ok_or_else(no_longer)?.log_start)
     }
 }
 
@@ -221,11 +241,11 @@ impl LiveTopic {
 /// What people are told about a topic.
 pub(crate) fn describe(topic: &LiveTopic) -> TopicDescription {
     let partitions = (0..).zip(&topic.partitions).map(|(number, partition)| {
-        let state = partition.wal.partition(partition.id);
+        let state = partition.here.as_ref().and_then(|wal| wal.partition(partition.id));
         let (start, end) = state.map_or((0, 0), |state| (state.log_start, state.next_offset));
         PartitionDescription {
             partition: number,
-            shard: u32::try_from(partition.wal.shard()).unwrap_or(u32::MAX),
+            shard: u32::try_from(partition.shard).unwrap_or(u32::MAX),
             start_offset: start,
             committed_offset: end,
             durable_offset: end,
@@ -245,12 +265,10 @@ pub(crate) fn describe(topic: &LiveTopic) -> TopicDescription {
 }
 
 /// Appends control entries, all at once; the first failure is the answer after all were tried.
-async fn in_all_shards<'a>(
-    controls: impl Iterator<Item = (&'a LivePartition, Control)>,
-) -> Result<(), AppendError> {
+async fn in_all_shards<'a>(controls: impl Iterator<Item = (&'a Wal, Control)>) -> Result<(), AppendError> {
     let (mut appending, mut result) = (Vec::new(), Ok(()));
-    for (partition, control) in controls {
-        match partition.wal.begin_control(control).await {
+    for (wal, control) in controls {
+        match wal.begin_control(control).await {
             Ok(begun) => appending.push(begun),
             Err(error) => result = result.and(Err(error)),
         }

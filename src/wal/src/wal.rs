@@ -217,6 +217,11 @@ impl Wal {
         self.shared.state().status.clone()
     }
 
+    /// Whether its span is written by this node: not while it takes the frames of another one.
+    pub fn is_led(&self) -> bool {
+        !matches!(self.shared.state().status, Status::Following)
+    }
+
     /// The shard's counters.
     pub fn stats(&self) -> Arc<Stats> {
         Arc::clone(&self.shared.stats)

@@ -1,40 +1,9 @@
-//! kcat, Debian's command line client.
-
-use std::io::Write;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+//! kcat, as it reads.
 
 use super::record::Record;
-use crate::support::node::Node;
-use crate::support::peers;
-
-const PLACES: [&str; 2] = ["/usr/bin/kcat", "/usr/local/bin/kcat"];
-
-/// kcat on a server.
-pub(crate) struct Kcat {
-    program: PathBuf,
-    server: String,
-}
+pub(crate) use crate::support::kcat::Kcat;
 
 impl Kcat {
-    /// `None` after saying that it is not installed.
-    pub(crate) fn find(node: &Node) -> Option<Kcat> {
-        let program = peers::find("kcat", &PLACES)?;
-        Some(Kcat { program, server: node.kafka().to_string() })
-    }
-
-    /// Runs it to its end; what it wrote.
-    pub(crate) fn run(&self, args: &[&str], input: &[u8]) -> Vec<u8> {
-        let mut command = Command::new(&self.program);
-        command.args(["-b", &self.server, "-q", "-m", "60"]).args(args);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input).unwrap();
-        let run = child.wait_with_output().unwrap();
-        assert!(run.status.success(), "kcat {args:?}: {}", String::from_utf8_lossy(&run.stderr));
-        run.stdout
-    }
-
     /// Reads a partition from an offset in kcat's words (beginning, a number, -N, s@MS) to its end.
     pub(crate) fn consume(&self, topic: &str, partition: i32, from: &str) -> Vec<Record> {
         let number = partition.to_string();

@@ -118,7 +118,7 @@ fn the_topic_of_offsets_is_trimmed_behind_snapshots_that_hold_everything() {
         let topic = node.topic(OFFSETS_TOPIC).unwrap();
         let live = topic.partition(0).unwrap();
         // The last snapshot is written behind the answer of the commit that made it necessary.
-        until(|| live.wal.partition(live.id).unwrap().log_start > 300).await;
+        until(|| live.led().unwrap().partition(live.id).unwrap().log_start > 300).await;
         before = (0..7).map(|n| node.groups.committed(&format!("g{n}")).unwrap()).collect();
     });
     with_node(dir.path(), settings, async |node| {

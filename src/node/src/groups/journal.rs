@@ -47,10 +47,12 @@ pub(crate) struct Job {
 pub(crate) async fn restore(node: &Node) -> Result<(), Failure> {
     let Some(topic) = node.topic(OFFSETS_TOPIC) else { return Ok(()) };
     let live = topic.partition(0)?;
-    let Some(state) = live.wal.partition(live.id) else { return Ok(()) };
+    // Another node coordinates.
+    let Ok(wal) = live.led() else { return Ok(()) };
+    let Some(state) = wal.partition(live.id) else { return Ok(()) };
     let (mut next, mut offsets, mut bytes) = (state.log_start, Offsets::default(), 0);
     while next < state.next_offset {
-        let fetched = live.wal.read(live.id, next, BATCH_BYTES).await?;
+        let fetched = wal.read(live.id, next, BATCH_BYTES).await?;
         let before = next;
         for batch in &fetched.batches {
             bytes += batch.len() as u64;
@@ -153,9 +155,10 @@ impl Journal {
         self.since = 0;
         let topic = self.topic().await?;
         let live = topic.partition(0)?;
-        let end = live.wal.partition(live.id).map_or(0, |state| state.next_offset);
+        let wal = live.led()?;
+        let end = wal.partition(live.id).map_or(0, |state| state.next_offset);
         let offset = first.unwrap_or(end);
-        live.wal.control(Control::Trim { partition: live.id, offset }).await?;
+        wal.control(Control::Trim { partition: live.id, offset }).await?;
         tracing::info!(offsets = count, bytes = self.snapshot, "snapshot of the committed offsets written");
         Ok(())
     }
@@ -168,12 +171,13 @@ impl Journal {
     ) -> Result<Option<u64>, Failure> {
         let topic = self.topic().await?;
         let live = topic.partition(0)?;
+        let wal = live.led()?;
         let now = self.node.clock.now_ms();
         let (mut changes, mut first) = (changes.peekable(), None);
         while changes.peek().is_some() {
             let (batch, applied) = next_batch(&mut changes, now)?;
             let bytes = batch.len() as u64;
-            let durable = live.wal.append(live.id, batch).await?;
+            let durable = wal.append(live.id, batch).await?;
             self.since += bytes;
             first.get_or_insert(durable.base_offset());
             if apply {

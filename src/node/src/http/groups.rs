@@ -84,7 +84,7 @@ fn offset(node: &Node, (topic, partition): Place, committed: Committed) -> Group
 fn end_of(node: &Node, topic: &str, partition: i32) -> Option<u64> {
     let topic = node.topic(topic)?;
     let live = topic.partition(u32::try_from(partition).ok()?).ok()?;
-    Some(live.wal.partition(live.id)?.next_offset)
+    Some(live.led().ok()?.partition(live.id)?.next_offset)
 }
 
 /// `POST /v1/groups/G/offsets`.
@@ -115,7 +115,7 @@ fn place(node: &Node, wanted: SetOffset) -> Result<(Place, Committed), Failure> 
     let topic = node.topic(&wanted.topic).ok_or_else(|| Failure::no_topic(&wanted.topic))?;
     let live = topic.partition(wanted.partition)?;
     let gone = || Failure::no_topic(&wanted.topic);
-    let state = live.wal.partition(live.id).ok_or_else(gone)?;
+    let state = live.led()?.partition(live.id).ok_or_else(gone)?;
     if !(state.log_start..=state.next_offset).contains(&wanted.offset) {
         return Err(Failure::out_of_range(wanted.offset, state.log_start, state.next_offset));
     }

@@ -21,6 +21,7 @@ use super::metadata::{broker, find};
 use super::produce::offset;
 use crate::failure::Failure;
 use crate::node::{LiveTopic, Node};
+use crate::routing::seat;
 
 /// Partitions or replicas: "what the server takes by default".
 const DEFAULT: i32 = -1;
@@ -62,10 +63,11 @@ async fn create(
         return Err(exists());
     }
     let retention = node.retention_of(&request.config);
-    let topic_id = if validate_only {
-        [0; 16]
+    let (topic_id, replicas) = if validate_only {
+        ([0; 16], 1)
     } else {
-        node.create_topic(&request).await.map_err(|failure| refusal(&failure))?.uuid
+        let made = node.create_topic(&request).await.map_err(|failure| refusal(&failure))?;
+        (made.uuid, replicas(node, &made))
     };
     let configs = configs::of_topic(node, retention).into_iter().map(|setting| CreatableTopicConfigs {
         name: setting.name.to_owned(),
@@ -78,10 +80,16 @@ async fn create(
         name: topic.name.clone(),
         topic_id,
         num_partitions: i32::try_from(request.partitions).unwrap_or(i32::MAX),
-        replication_factor: 1,
+        replication_factor: replicas,
         configs: Some(configs.collect()),
         ..CreatableTopicResult::default()
     })
+}
+
+/// How many nodes hold a topic, whatever was asked for.
+fn replicas(node: &Node, topic: &LiveTopic) -> i16 {
+    let shard = topic.partitions.first().map_or(0, |partition| partition.shard);
+    i16::try_from(node.metadata.read(|state| seat(state, shard).holders.len())).unwrap_or(i16::MAX)
 }
 
 /// How many partitions are assigned: each of them once, to us.
@@ -99,6 +107,12 @@ fn assigned(node: &Node, topic: &CreatableTopic) -> Result<i32, Refusal> {
     Err((ErrorCode::InvalidReplicaAssignment, message))
 }
 
+/// How many nodes may hold a copy.
+fn nodes(node: &Node) -> i16 {
+    let nodes = node.metadata.read(|state| state.nodes.values().filter(|one| one.state.counts()).count());
+    i16::try_from(nodes).unwrap_or(i16::MAX)
+}
+
 /// What is asked, in our words.
 fn checked(node: &Node, topic: &CreatableTopic) -> Result<CreateTopic, Refusal> {
     check_writable_topic_name(&topic.name)
@@ -106,8 +120,9 @@ fn checked(node: &Node, topic: &CreatableTopic) -> Result<CreateTopic, Refusal> 
     let mut count = topic.num_partitions;
     if !topic.assignments.is_empty() {
         count = assigned(node, topic)?;
-    } else if !matches!(topic.replication_factor, -1 | 1) {
-        let message = format!("replication factor {}: there is one node", topic.replication_factor);
+    } else if topic.replication_factor != -1 && !(1..=nodes(node)).contains(&topic.replication_factor) {
+        let (asked, nodes) = (topic.replication_factor, nodes(node));
+        let message = format!("replication factor {asked}: there are {nodes} nodes");
         return Err((ErrorCode::InvalidReplicationFactor, message));
     }
     let partitions = match count {
@@ -233,7 +248,7 @@ async fn trim(node: &Arc<Node>, name: &str, index: i32, to: i64) -> Result<u64, 
     let topic = node.topic(name).ok_or(unknown)?;
     let live = topic.partition(number).map_err(|_| unknown)?;
     let to = match to {
-        -1 => live.wal.partition(live.id).ok_or(unknown)?.next_offset,
+        -1 => live.led()?.partition(live.id).ok_or(unknown)?.next_offset,
         to => u64::try_from(to).map_err(|_| ErrorCode::OffsetOutOfRange)?,
     };
     node.trim(name, number, to).await.map_err(|failure| failure::of(&failure))

@@ -9,10 +9,12 @@ use tidelog_proto::kafka::offset_for_leader_epoch::{
     OffsetForLeaderTopicResult,
 };
 
+use tidelog_wal::Wal;
+
 use super::failure;
 use super::fetch::{check_epoch, epoch};
 use super::produce::offset;
-use crate::node::{LivePartition, LiveTopic, Node};
+use crate::node::{LiveTopic, Node};
 
 pub(super) async fn ends(
     node: &Arc<Node>,
@@ -45,9 +47,10 @@ async fn end(
     let unknown = ErrorCode::UnknownTopicOrPartition;
     let number = u32::try_from(asked.partition).map_err(|_| unknown)?;
     let partition = topic.and_then(|topic| topic.partition(number).ok()).ok_or(unknown)?;
-    check_epoch(partition, asked.current_leader_epoch)?;
-    let state = partition.wal.partition(partition.id).ok_or(unknown)?;
-    let ours = epoch(partition);
+    let wal = partition.led()?;
+    check_epoch(wal, asked.current_leader_epoch)?;
+    let state = wal.partition(partition.id).ok_or(unknown)?;
+    let ours = epoch(wal);
     if asked.leader_epoch == ours {
         return Ok(Some((ours, offset(state.next_offset))));
     }
@@ -59,7 +62,7 @@ async fn end(
     let mut last = None;
     while low < high {
         let middle = low + (high - low) / 2;
-        let Some((epoch, next)) = epoch_at(partition, middle).await? else { break };
+        let Some((epoch, next)) = epoch_at(wal, partition.id, middle).await? else { break };
         if epoch <= asked.leader_epoch {
             last = Some(epoch);
             low = next;
@@ -71,8 +74,8 @@ async fn end(
 }
 
 /// The epoch of the batch that holds an offset, and the offset behind it.
-async fn epoch_at(partition: &LivePartition, at: u64) -> Result<Option<(i32, u64)>, ErrorCode> {
-    let fetched = partition.wal.read(partition.id, at, 1).await.map_err(|error| failure::read(&error))?;
+async fn epoch_at(wal: &Wal, partition: u64, at: u64) -> Result<Option<(i32, u64)>, ErrorCode> {
+    let fetched = wal.read(partition, at, 1).await.map_err(|error| failure::read(&error))?;
     let Some(batch) = fetched.batches.first() else { return Ok(None) };
     let view = BatchView::parse(batch).map_err(|_| ErrorCode::KafkaStorageError)?;
     Ok(Some((view.header().leader_epoch, view.header().next_offset())))

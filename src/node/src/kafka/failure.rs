@@ -7,6 +7,13 @@ use tidelog_proto::kafka::ErrorCode;
 use tidelog_wal::{AppendError, ReadError};
 
 use crate::failure::Failure;
+use crate::node::NotLed;
+
+impl From<NotLed> for ErrorCode {
+    fn from(_: NotLed) -> ErrorCode {
+        ErrorCode::NotLeaderOrFollower
+    }
+}
 
 /// Of an append.
 pub(super) fn append(error: &AppendError) -> ErrorCode {

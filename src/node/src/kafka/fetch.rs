@@ -15,13 +15,13 @@ use tidelog_proto::kafka::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
 };
 use tidelog_proto::kafka::field::Batches;
-use tidelog_wal::ReadError;
+use tidelog_wal::{ReadError, Wal};
 use tokio::time::Instant;
 
 use super::failure;
-use super::metadata::find;
+use super::metadata::{current_leader, find};
 use super::produce::offset;
-use crate::node::{LivePartition, LiveTopic, Node};
+use crate::node::{LiveTopic, Node};
 
 /// One partition of the request.
 struct Wanted {
@@ -63,6 +63,13 @@ pub(super) async fn fetch(node: &Arc<Node>, version: i16, request: FetchRequest)
         let more = tokio::time::timeout_at(until, more(&wanted)).await;
         if more.is_err() {
             break;
+        }
+    }
+    for one in &mut wanted {
+        if let Ok(topic) = &one.topic
+            && one.answer.error_code == ErrorCode::NotLeaderOrFollower.number()
+        {
+            one.answer.current_leader = current_leader(node, topic, one.asked.partition);
         }
     }
     let mut wanted = wanted.into_iter();
@@ -107,8 +114,9 @@ async fn read(one: &mut Wanted, room: usize, first: bool) -> Result<usize, Error
     let topic = one.topic.as_ref().map_err(|code| *code)?;
     let partition = u32::try_from(one.asked.partition).ok().and_then(|number| topic.partition(number).ok());
     let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    check_epoch(partition, one.asked.current_leader_epoch)?;
-    let state = partition.wal.partition(partition.id).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let wal = partition.led()?;
+    check_epoch(wal, one.asked.current_leader_epoch)?;
+    let state = wal.partition(partition.id).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let answer = &mut one.answer;
     answer.high_watermark = offset(state.next_offset);
     answer.last_stable_offset = answer.high_watermark;
@@ -122,7 +130,7 @@ async fn read(one: &mut Wanted, room: usize, first: bool) -> Result<usize, Error
     if room == 0 && !first {
         return Ok(0);
     }
-    let fetched = match partition.wal.read(partition.id, from, room.min(asked)).await {
+    let fetched = match wal.read(partition.id, from, room.min(asked)).await {
         Ok(fetched) => fetched,
         Err(error) => {
             if !matches!(error, ReadError::OutOfRange { .. } | ReadError::UnknownPartition(_)) {
@@ -138,14 +146,14 @@ async fn read(one: &mut Wanted, room: usize, first: bool) -> Result<usize, Error
     Ok(answer.records.len())
 }
 
-/// The leader epoch of a partition: its shard's span.
-pub(super) fn epoch(partition: &LivePartition) -> i32 {
-    i32::try_from(partition.wal.epoch()).unwrap_or(i32::MAX)
+/// The leader epoch of a shard's partitions: the epoch of its span.
+pub(super) fn epoch(wal: &Wal) -> i32 {
+    i32::try_from(wal.epoch()).unwrap_or(i32::MAX)
 }
 
 /// Whether the client knows the leader that we are.
-pub(super) fn check_epoch(partition: &LivePartition, known: i32) -> Result<(), ErrorCode> {
-    let ours = epoch(partition);
+pub(super) fn check_epoch(wal: &Wal, known: i32) -> Result<(), ErrorCode> {
+    let ours = epoch(wal);
     match known {
         -1 => Ok(()),
         older if older < ours => Err(ErrorCode::FencedLeaderEpoch),
@@ -163,11 +171,12 @@ async fn more(wanted: &[Wanted]) {
         let Ok(topic) = &one.topic else { continue };
         let number = u32::try_from(one.asked.partition).ok();
         let Some(partition) = number.and_then(|number| topic.partition(number).ok()) else { continue };
+        let Ok(wal) = partition.led() else { continue };
         let known = u64::try_from(one.answer.high_watermark).unwrap_or(0);
         if seen.insert(partition.id, ()).is_none() {
             // It also ends when the partition is gone, which the next read finds.
             waiting.push(Box::pin(async move {
-                let _ = partition.wal.wait_beyond(partition.id, known).await;
+                let _ = wal.wait_beyond(partition.id, known).await;
             }));
         }
     }

@@ -142,7 +142,6 @@ fn whatever_is_sent_to_a_connection_others_are_served_and_nothing_is_held() {
         crate::groups::start(&node);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        node.advertised.set(("127.0.0.1".to_owned(), address.port())).unwrap();
         let ended = Arc::new(AtomicU64::new(0));
         tokio::spawn(accept(Arc::clone(&node), listener, Arc::clone(&ended)));
         let (good, dice) = (good(), Dice(Entropy::seeded(7)));

@@ -43,7 +43,7 @@ async fn answer(topic: Option<&LiveTopic>, asked: &ListOffsetsPartition) -> List
     match find(topic, asked).await {
         Ok((timestamp, at)) => {
             (answer.timestamp, answer.offset) = (timestamp, at);
-            answer.leader_epoch = partition(topic, asked).map_or(-1, epoch);
+            answer.leader_epoch = partition(topic, asked).and_then(|one| one.led().ok()).map_or(-1, epoch);
         }
         Err(code) => answer.error_code = code.into(),
     }
@@ -58,18 +58,19 @@ fn partition<'a>(topic: Option<&'a LiveTopic>, asked: &ListOffsetsPartition) -> 
 async fn find(topic: Option<&LiveTopic>, asked: &ListOffsetsPartition) -> Result<(i64, i64), ErrorCode> {
     let unknown = ErrorCode::UnknownTopicOrPartition;
     let partition = partition(topic, asked).ok_or(unknown)?;
-    check_epoch(partition, asked.current_leader_epoch)?;
-    let state = partition.wal.partition(partition.id).ok_or(unknown)?;
+    let wal = partition.led()?;
+    check_epoch(wal, asked.current_leader_epoch)?;
+    let state = wal.partition(partition.id).ok_or(unknown)?;
     let by_time = match asked.timestamp {
         LATEST => return Ok((-1, offset(state.next_offset))),
         EARLIEST | EARLIEST_LOCAL => return Ok((-1, offset(state.log_start))),
         LATEST_TIERED => return Ok((-1, -1)),
-        MAX_TIMESTAMP => partition.wal.max_timestamp(partition.id).await,
+        MAX_TIMESTAMP => wal.max_timestamp(partition.id).await,
         timestamp if timestamp >= 0 => Ok(Some(timestamp)),
         _ => return Err(ErrorCode::InvalidRequest),
     };
     let Some(timestamp) = by_time.map_err(|error| failure::read(&error))? else { return Ok((-1, -1)) };
-    let found = partition.wal.offset_at(partition.id, timestamp).await;
+    let found = wal.offset_at(partition.id, timestamp).await;
     let found = found.map_err(|error| failure::read(&error))?;
     Ok(found.map_or((-1, -1), |(at, timestamp)| (timestamp, offset(at))))
 }

@@ -8,11 +8,12 @@ use tidelog_proto::kafka::ErrorCode;
 use tidelog_proto::kafka::produce::{
     PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
 };
-use tidelog_wal::Appending;
+use tidelog_wal::{Appending, Wal};
 
 use super::dispatch::Answer;
+use super::metadata::current_leader;
 use super::{failure, lowered};
-use crate::node::{LivePartition, LiveTopic, Node};
+use crate::node::{LiveTopic, Node};
 
 /// Compressed batches from this size on are looked into where it does not hold up other connections, bytes.
 const HEAVY: usize = 64 * 1024;
@@ -48,9 +49,10 @@ pub(super) async fn begin(node: &Arc<Node>, request: ProduceRequest, frame: Byte
         begun.push((topic.name, partitions));
     }
     if acks == 0 {
-        Answer::Never(Box::pin(unanswered(begun)))
+        Answer::Never(Box::pin(unanswered(Arc::clone(node), begun)))
     } else {
-        Answer::Later(Box::pin(async move { finish(begun).await.into() }))
+        let node = Arc::clone(node);
+        Answer::Later(Box::pin(async move { finish(&node, begun).await.into() }))
     }
 }
 
@@ -98,6 +100,7 @@ async fn append(
     let unknown = || (ErrorCode::UnknownTopicOrPartition, "there is no such partition".to_owned());
     let partition = topic.and_then(|topic| topic.partition(u32::try_from(index).ok()?).ok());
     let partition = partition.ok_or_else(unknown)?;
+    let wal = partition.led().map_err(|error| (error.into(), error.to_string()))?;
     let batches = check(node, bytes).await?;
     // Several batches get consecutive offsets.
     let (_shared, _alone);
@@ -106,13 +109,13 @@ async fn append(
     } else {
         _alone = partition.turn.write().await;
     }
-    begin_all(partition, batches).await
+    begin_all(wal, partition.id, batches).await
 }
 
-async fn begin_all(partition: &LivePartition, batches: Vec<Batch>) -> Result<Vec<Appending>, Refusal> {
+async fn begin_all(wal: &Wal, partition: u64, batches: Vec<Batch>) -> Result<Vec<Appending>, Refusal> {
     let mut appending = Vec::with_capacity(batches.len());
     for batch in batches {
-        let begun = partition.wal.begin_append(partition.id, batch).await;
+        let begun = wal.begin_append(partition, batch).await;
         appending.push(begun.map_err(|error| (failure::append(&error), error.to_string()))?);
     }
     Ok(appending)
@@ -146,12 +149,12 @@ async fn check(node: &Node, bytes: BytesMut) -> Result<Vec<Batch>, Refusal> {
     Ok(batches)
 }
 
-async fn finish(begun: Vec<(String, Vec<Begun>)>) -> ProduceResponse {
+async fn finish(node: &Node, begun: Vec<(String, Vec<Begun>)>) -> ProduceResponse {
     let mut responses = Vec::with_capacity(begun.len());
     for (name, partitions) in begun {
         let mut answered = Vec::with_capacity(partitions.len());
         for partition in partitions {
-            answered.push(partition.finish().await);
+            answered.push(partition.finish(node).await);
         }
         responses.push(TopicProduceResponse { name, partition_responses: answered });
     }
@@ -159,11 +162,11 @@ async fn finish(begun: Vec<(String, Vec<Begun>)>) -> ProduceResponse {
 }
 
 /// Nobody is told, so a failure ends the connection.
-async fn unanswered(begun: Vec<(String, Vec<Begun>)>) -> Result<(), String> {
+async fn unanswered(node: Arc<Node>, begun: Vec<(String, Vec<Begun>)>) -> Result<(), String> {
     for (name, partitions) in begun {
         for partition in partitions {
             let index = partition.index;
-            let answer = partition.finish().await;
+            let answer = partition.finish(&node).await;
             if answer.error_code != 0 {
                 let why = answer.error_message.unwrap_or_default();
                 return Err(format!(
@@ -176,16 +179,21 @@ async fn unanswered(begun: Vec<(String, Vec<Begun>)>) -> Result<(), String> {
 }
 
 impl Begun {
-    async fn finish(self) -> PartitionProduceResponse {
-        let refused = |(code, message): Refusal| PartitionProduceResponse {
-            index: self.index,
-            error_code: code.into(),
-            base_offset: -1,
-            error_message: Some(message),
-            ..PartitionProduceResponse::default()
+    async fn finish(self, node: &Node) -> PartitionProduceResponse {
+        let Begun { topic, index, appending } = self;
+        let refused = |(code, message): Refusal| {
+            let asked = topic.as_ref().filter(|_| code == ErrorCode::NotLeaderOrFollower);
+            PartitionProduceResponse {
+                index,
+                error_code: code.into(),
+                base_offset: -1,
+                error_message: Some(message),
+                current_leader: asked.map(|topic| current_leader(node, topic, index)).unwrap_or_default(),
+                ..PartitionProduceResponse::default()
+            }
         };
         let mut first = None;
-        match self.appending {
+        match appending {
             Err(refusal) => return refused(refusal),
             Ok(appending) => {
                 for one in appending {
@@ -196,12 +204,12 @@ impl Begun {
                 }
             }
         }
-        let start = self.topic.and_then(|topic| {
-            let partition = topic.partition(u32::try_from(self.index).ok()?).ok()?;
-            Some(partition.wal.partition(partition.id)?.log_start)
+        let start = topic.as_ref().and_then(|topic| {
+            let partition = topic.partition(u32::try_from(index).ok()?).ok()?;
+            Some(partition.led().ok()?.partition(partition.id)?.log_start)
         });
         PartitionProduceResponse {
-            index: self.index,
+            index,
             base_offset: first.map_or(-1, offset),
             log_start_offset: start.map_or(-1, offset),
             ..PartitionProduceResponse::default()

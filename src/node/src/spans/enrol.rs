@@ -13,7 +13,7 @@ use tidelog_meta::{Command, Illegal, NodeInfo, State, StoreId};
 use tidelog_replica::start::{self, Identity, Nameless};
 use tidelog_wal::{PromisesFound, Store};
 
-use crate::config::Config;
+use crate::config::{Advertised, Config};
 use crate::metadata::{ChangeError, Metadata};
 use crate::open::StartError;
 use crate::ring::Beside;
@@ -98,7 +98,9 @@ fn info(config: &Config, metadata: &Metadata) -> NodeInfo {
         Some(member) => member.peers().me().address().to_owned(),
         None => config.http.to_string(),
     };
-    NodeInfo { address, ..NodeInfo::default() }
+    let told = |at: Option<Advertised>| at.map_or_else(String::new, |at| at.to_string());
+    let (kafka, http) = (told(config.reached_by_kafka()), told(config.reached_by_http()));
+    NodeInfo { address, kafka, http, ..NodeInfo::default() }
 }
 
 fn judge(

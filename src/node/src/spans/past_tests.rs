@@ -25,7 +25,7 @@ async fn values(node: &Node) -> Vec<String> {
     let live = &topic.partitions[0];
     let mut found: Vec<String> = Vec::new();
     loop {
-        let fetched = live.wal.read(live.id, found.len() as u64, 1 << 20).await.unwrap();
+        let fetched = live.led().unwrap().read(live.id, found.len() as u64, 1 << 20).await.unwrap();
         if fetched.batches.is_empty() {
             return found;
         }

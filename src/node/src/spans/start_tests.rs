@@ -64,7 +64,7 @@ pub(super) async fn append(node: &Node, value: &str) -> u64 {
     let live = &topic.partitions[0];
     let mut builder = BatchBuilder::new(Codec::None);
     builder.push(&Record { timestamp: 1, value: Some(value.as_bytes()), ..Record::default() }).unwrap();
-    live.wal.append(live.id, builder.finish().unwrap()).await.unwrap().base_offset()
+    live.led().unwrap().append(live.id, builder.finish().unwrap()).await.unwrap().base_offset()
 }
 
 /// Epochs of the shard's spans; only the last one is open, and it is led by this process.

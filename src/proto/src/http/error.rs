@@ -77,6 +77,8 @@ codes! {
     ShuttingDown = "shutting_down", 503;
     /// The cluster cannot decide this now, or the node that could is not reached: the same request may be sent again.
     Unavailable = "unavailable", 503;
+    /// This node does not lead the partition, and was asked by one that took it for the leader: nothing was done.
+    NotLeader = "not_leader", 503;
     /// The disk refused a write: this shard takes nothing until the node is started again.
     StorageFailed = "storage_failed", 503;
     /// Stored bytes that do not match their checksum.

@@ -32,6 +32,8 @@ codes! {
     CorruptMessage = 2,
     /// No such topic or partition: the client refreshes its metadata and tries again.
     UnknownTopicOrPartition = 3,
+    /// Nobody leads the partition at present: the client asks again.
+    LeaderNotAvailable = 5,
     /// This server does not lead the partition: the client looks for the leader.
     NotLeaderOrFollower = 6,
     /// The commit did not come to an end in time; it may be stored.

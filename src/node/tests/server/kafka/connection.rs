@@ -4,8 +4,8 @@ use tidelog_proto::kafka::ErrorCode;
 use tidelog_proto::kafka::ask;
 use tidelog_proto::kafka::list_groups::ListGroupsRequest;
 
-use super::raw::{Kafka, assert_code, batch, produce_frame};
 use crate::start;
+use crate::support::kafka::{Kafka, assert_code, batch, produce_frame};
 use crate::support::wait;
 
 /// A request without a body: API, version, correlation id 7, no client id.

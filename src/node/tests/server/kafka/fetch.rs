@@ -4,8 +4,8 @@ use tidelog_proto::kafka::ErrorCode;
 use tidelog_proto::kafka::fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
 use tidelog_proto::kafka::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 
-use super::raw::{Kafka, assert_code, batch};
 use crate::start;
+use crate::support::kafka::{Kafka, assert_code, batch};
 use crate::support::node::Node;
 
 /// A node with a topic `t` of so many partitions, its id, and a connection.

@@ -9,8 +9,8 @@ use tidelog_proto::kafka::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 
-use super::raw::{Kafka, assert_code};
 use crate::start;
+use crate::support::kafka::{Kafka, assert_code};
 use crate::support::node::Node;
 use crate::support::wait;
 

@@ -6,5 +6,4 @@ mod fetch;
 mod groups;
 mod page;
 mod produce;
-mod raw;
 mod topics;

@@ -45,6 +45,7 @@ fn every_refusal_on_the_page_has_a_code_and_a_test() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     sources(&root.join("src"), &mut files);
     sources(&root.join("tests"), &mut files);
+    sources(&root.join("../../tests/cluster"), &mut files);
     let code: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
     let refusals = rows("## Refusals");
     assert!(refusals.len() > 40, "{}", refusals.len());

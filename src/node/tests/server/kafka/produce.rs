@@ -5,8 +5,8 @@ use tidelog_proto::kafka::ErrorCode;
 use tidelog_proto::kafka::find_coordinator::FindCoordinatorRequest;
 use tidelog_proto::kafka::init_producer_id::InitProducerIdRequest;
 
-use super::raw::{Kafka, assert_code, batch, changed};
 use crate::start;
+use crate::support::kafka::{Kafka, assert_code, batch, changed};
 use crate::support::node::Node;
 
 /// Bits of a batch's attributes, by their value in the last byte of the field.

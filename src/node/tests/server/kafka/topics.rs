@@ -12,8 +12,8 @@ use tidelog_proto::kafka::delete_records::{
 };
 use tidelog_proto::kafka::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 
-use super::raw::{Kafka, assert_code, batch};
 use crate::start;
+use crate::support::kafka::{Kafka, assert_code, batch};
 
 fn topic(name: &str) -> CreatableTopic {
     CreatableTopic { name: name.into(), num_partitions: 1, replication_factor: 1, ..Default::default() }

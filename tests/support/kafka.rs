@@ -1,4 +1,4 @@
-//! A client without a mind of its own: it sends what it is told, byte by byte if need be.
+//! A client of Kafka's port without a mind of its own: it sends what it is told, byte by byte if need be.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -9,46 +9,46 @@ use tidelog_proto::kafka::ask::{self, Ask};
 use tidelog_proto::kafka::metadata::{MetadataRequest, MetadataRequestTopic};
 use tidelog_proto::kafka::produce::{PartitionProduceResponse, ProduceRequest};
 
-use crate::support::node::Node;
-use crate::support::wait::PATIENCE;
+use super::node::Node;
+use super::wait::PATIENCE;
 
 /// Stands in every request; there is one at a time.
 const CORRELATION: i32 = 7;
 
 /// A connection.
-pub(super) struct Kafka(TcpStream);
+pub(crate) struct Kafka(TcpStream);
 
 impl Kafka {
-    pub(super) fn new(node: &Node) -> Kafka {
+    pub(crate) fn new(node: &Node) -> Kafka {
         let stream = TcpStream::connect(node.kafka()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Kafka(stream)
     }
 
     /// The answer to a request in the newest version.
-    pub(super) fn ask<A: Ask>(&mut self, request: &A) -> A::Answer {
+    pub(crate) fn ask<A: Ask>(&mut self, request: &A) -> A::Answer {
         self.begin(request);
         self.answer::<A>()
     }
 
     /// Sends a request and does not wait.
-    pub(super) fn begin(&mut self, request: &impl Ask) {
+    pub(crate) fn begin(&mut self, request: &impl Ask) {
         self.send(&ask::request(request, CORRELATION, "raw").concat());
     }
 
-    pub(super) fn answer<A: Ask>(&mut self) -> A::Answer {
+    pub(crate) fn answer<A: Ask>(&mut self) -> A::Answer {
         let frame = self.frame().expect("the server closed the connection");
         let (correlation, answer) = ask::response::<A>(&frame).unwrap();
         assert_eq!(correlation, CORRELATION);
         answer
     }
 
-    pub(super) fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).unwrap();
     }
 
     /// The next answer without its length; `None` when the server closed the connection.
-    pub(super) fn frame(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn frame(&mut self) -> Option<Vec<u8>> {
         let mut len = [0; 4];
         match self.0.read_exact(&mut len) {
             Ok(()) => {}
@@ -63,7 +63,7 @@ impl Kafka {
     }
 
     /// Produces bytes as one partition's batches.
-    pub(super) fn produce(
+    pub(crate) fn produce(
         &mut self,
         topic: &str,
         partition: i32,
@@ -72,7 +72,7 @@ impl Kafka {
         self.produce_as(None, -1, topic, partition, Some(batches))
     }
 
-    pub(super) fn produce_as(
+    pub(crate) fn produce_as(
         &mut self,
         transaction: Option<&str>,
         acks: i16,
@@ -86,7 +86,7 @@ impl Kafka {
     }
 
     /// A topic's id, by its name; made on the way when it is not there.
-    pub(super) fn topic_id(&mut self, topic: &str) -> [u8; 16] {
+    pub(crate) fn topic_id(&mut self, topic: &str) -> [u8; 16] {
         let named = MetadataRequestTopic { name: Some(topic.to_owned()), ..Default::default() };
         let request = MetadataRequest {
             topics: Some(vec![named]),
@@ -100,7 +100,7 @@ impl Kafka {
 }
 
 /// A produce request of the newest version. Ours cannot be written by the codec of a server.
-pub(super) fn produce_frame(
+pub(crate) fn produce_frame(
     transaction: Option<&str>,
     acks: i16,
     topic: &str,
@@ -132,7 +132,7 @@ fn compact(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
 }
 
 /// A batch of values.
-pub(super) fn batch(values: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn batch(values: &[&[u8]]) -> Vec<u8> {
     let mut builder = BatchBuilder::new(Codec::None);
     for value in values {
         builder.push(&Record { timestamp: 1_000, value: Some(value), ..Record::default() }).unwrap();
@@ -141,7 +141,7 @@ pub(super) fn batch(values: &[&[u8]]) -> Vec<u8> {
 }
 
 /// A batch in which one thing is changed, under a checksum that is right.
-pub(super) fn changed(change: impl FnOnce(&mut [u8])) -> Vec<u8> {
+pub(crate) fn changed(change: impl FnOnce(&mut [u8])) -> Vec<u8> {
     let mut bytes = batch(&[b"value"]);
     change(&mut bytes);
     let crc = crc32c::crc32c(&bytes[21..]);
@@ -151,7 +151,7 @@ pub(super) fn changed(change: impl FnOnce(&mut [u8])) -> Vec<u8> {
 
 /// Fails unless the number is that of the code.
 #[track_caller]
-pub(super) fn assert_code(number: i16, code: ErrorCode) {
+pub(crate) fn assert_code(number: i16, code: ErrorCode) {
     let found = ErrorCode::ALL.iter().find(|known| known.number() == number);
     assert_eq!(found, Some(&code), "{number}");
 }

@@ -1,0 +1,75 @@
+//! Topics that other nodes have made, grown or deleted come to be known here. A node that is alone decides everything
+//! itself, so it has nothing to follow.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::failure::Failure;
+use crate::node::{LiveTopic, Node};
+
+/// Between two looks at a metadata that changes all the time: many decisions cost one look.
+const PAUSE: Duration = Duration::from_millis(20);
+/// What failed is tried again after this.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Follows until the node stops.
+pub(crate) async fn run(node: Arc<Node>) {
+    if node.metadata.member().is_none() {
+        return;
+    }
+    let mut versions = node.metadata.watch();
+    loop {
+        versions.borrow_and_update();
+        let failed = node.follow_topics().await.err();
+        if let Some(failure) = &failed {
+            tracing::warn!(cause = failure.message, "a topic of the metadata is not served yet");
+        }
+        let news = async {
+            let pause = if failed.is_some() { AGAIN } else { PAUSE };
+            tokio::time::sleep(pause).await;
+            if failed.is_none() {
+                // It ends with the node.
+                let _ = versions.changed().await;
+            }
+        };
+        tokio::select! {
+            () = news => {}
+            () = node.until_stopping() => return,
+        }
+    }
+}
+
+impl Node {
+    /// Brings the topics that requests find to what the metadata says.
+    pub(crate) async fn follow_topics(&self) -> Result<(), Failure> {
+        let _admin = self.admin.lock().await;
+        let mut known: BTreeMap<String, Arc<LiveTopic>> =
+            self.topics().into_iter().map(|topic| (topic.name.clone(), topic)).collect();
+        let changed: Vec<String> = self.metadata.read(|state| {
+            let differs = |name: &String, topic: &tidelog_meta::Topic| match known.remove(name) {
+                Some(live) => live.id != topic.id || !live.is_placed_as(topic),
+                None => true,
+            };
+            let mut differs = differs;
+            state
+                .topics
+                .iter()
+                .filter(|(name, topic)| differs(name, topic))
+                .map(|(name, _)| name.clone())
+                .collect()
+        });
+        for gone in known.values() {
+            self.let_go(gone).await;
+        }
+        let mut result = Ok(());
+        for name in changed {
+            let Some(topic) = self.unrouted(&name) else { continue };
+            if let Some(before) = self.topic(&name).filter(|before| before.id != topic.id) {
+                self.let_go(&before).await;
+            }
+            result = result.and(self.bring_to_life(topic).await.map(|_| ()));
+        }
+        result
+    }
+}

@@ -1,0 +1,147 @@
+//! # Purpose
+//! Who serves what: which node leads the shard of a partition, at which epoch, who holds it, and where clients and other
+//! nodes find a node. All of it is read off the metadata, so every node gives the same answer as soon as it has heard the
+//! same.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `follow` | topics that other nodes have made or deleted come to be known here |
+//!
+//! # Invariants
+//! What is said here is for finding the way. Whether a node may acknowledge a record is decided by the span that it leads
+//! and by nothing else: a client or node that is sent to the wrong place is told so there.
+
+mod follow;
+
+use tidelog_meta::{Node as Listed, Span, SpanState, State};
+
+use crate::config::Advertised;
+
+pub(crate) use follow::run;
+
+/// Who leads a shard and who holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seat {
+    /// The node that serves it; none while its span is being sealed, or its leader's process has ended.
+    pub(crate) leader: Option<u64>,
+    /// Epoch of its last span, which is the leader epoch of its partitions.
+    pub(crate) epoch: u32,
+    /// The nodes that hold its last span, by number.
+    pub(crate) holders: Vec<u64>,
+    /// Those of them whose copy counts.
+    pub(crate) in_sync: Vec<u64>,
+}
+
+/// Who leads and holds a shard, as the metadata has it.
+pub(crate) fn seat(state: &State, shard: u64) -> Seat {
+    let Some(span) = state.last_span(shard) else {
+        // Of the time before there were spans, when every node was alone.
+        let holders: Vec<u64> = state.nodes.keys().copied().take(1).collect();
+        return Seat { leader: holders.first().copied(), epoch: 0, in_sync: holders.clone(), holders };
+    };
+    let counts = |node: &u64| state.nodes.get(node).is_some_and(|node| node.state.counts());
+    let holders: Vec<u64> = span.replicas.iter().map(|replica| replica.node).collect();
+    let in_sync = holders.iter().copied().filter(counts).collect();
+    Seat { leader: leader(state, span).filter(counts), epoch: span.epoch, holders, in_sync }
+}
+
+fn leader(state: &State, span: &Span) -> Option<u64> {
+    // What one node holds alone nobody else can serve, whatever it is doing with the span.
+    if let [only] = &span.replicas[..] {
+        return Some(only.node);
+    }
+    let node = span.leader.node;
+    let lives = state.nodes.get(&node).is_some_and(|known| known.incarnation == span.leader.incarnation);
+    (lives && span.state == SpanState::Open).then_some(node)
+}
+
+/// Where Kafka's clients find a node; none when it takes none, or has left.
+pub(crate) fn reached_by_kafka(node: &Listed) -> Option<Advertised> {
+    node.info.kafka.parse().ok().filter(|_| node.state.counts())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidelog_meta::{Command, Leader, NewSpan, NodeInfo, NodeState, Replica, Retention, StoreId};
+
+    fn store(node: u64) -> StoreId {
+        StoreId([u8::try_from(node).unwrap(); 16])
+    }
+
+    fn info(node: u64) -> NodeInfo {
+        let (address, kafka) = (format!("n{node}:1"), format!("n{node}:2"));
+        NodeInfo { address, kafka, ..NodeInfo::default() }
+    }
+
+    /// Three nodes, and shard 1 with a span that these of them hold and the first of those leads.
+    fn state(holders: &[u64]) -> State {
+        let mut state = State::default();
+        for node in 1..=3 {
+            let (store, info) = (store(node), info(node));
+            apply(&mut state, Command::RegisterNode { node, store, incarnation: 1, generation: 1, info });
+        }
+        apply(&mut state, Command::OpenShard { shard: 1, class: Retention::default() });
+        let replicas: Vec<Replica> =
+            holders.iter().map(|node| Replica { node: *node, store: store(*node) }).collect();
+        let quorum = u8::try_from(replicas.len() / 2 + 1).unwrap();
+        let leader = Leader { node: holders[0], incarnation: 1 };
+        let span = NewSpan { replicas, quorum, leader, salt: [1; 16] };
+        apply(&mut state, Command::OpenFirstSpan { shard: 1, span, base: 1 });
+        state
+    }
+
+    fn apply(state: &mut State, command: Command) {
+        state.apply(&command).unwrap();
+    }
+
+    fn starts_again(state: &mut State, node: u64) {
+        let (store, info) = (store(node), info(node));
+        apply(state, Command::StartNode { node, store, incarnation: 2, generation: 2, info });
+    }
+
+    #[test]
+    fn a_shard_is_led_by_its_spans_leader_in_the_life_in_which_it_leads() {
+        let mut state = state(&[2, 1, 3]);
+        let epoch = state.last_span(1).unwrap().epoch;
+        let led = Seat { leader: Some(2), epoch, holders: vec![1, 2, 3], in_sync: vec![1, 2, 3] };
+        assert_eq!(seat(&state, 1), led);
+        starts_again(&mut state, 2);
+        assert_eq!(seat(&state, 1), Seat { leader: None, ..led });
+    }
+
+    #[test]
+    fn nobody_leads_while_a_span_is_being_sealed_and_a_copy_that_is_lost_is_not_in_sync() {
+        let mut state = state(&[1, 2, 3]);
+        let lost = Command::SetNodeState { node: 3, was: NodeState::ReadWrite, state: NodeState::DataLoss };
+        apply(&mut state, lost);
+        assert_eq!((seat(&state, 1).leader, seat(&state, 1).in_sync), (Some(1), vec![1, 2]));
+        assert!(reached_by_kafka(&state.nodes[&3]).is_none());
+        let epoch = state.last_span(1).unwrap().epoch;
+        apply(&mut state, Command::BeginSeal { shard: 1, epoch, token: 1 });
+        assert_eq!(seat(&state, 1).leader, None);
+    }
+
+    #[test]
+    fn what_one_node_holds_alone_is_its_own_to_serve_until_it_is_given_up() {
+        let mut state = state(&[2]);
+        starts_again(&mut state, 2);
+        let epoch = state.last_span(1).unwrap().epoch;
+        apply(&mut state, Command::BeginSeal { shard: 1, epoch, token: 1 });
+        assert_eq!(seat(&state, 1).leader, Some(2));
+        let lost = Command::SetNodeState { node: 2, was: NodeState::ReadWrite, state: NodeState::DataLoss };
+        apply(&mut state, lost);
+        assert_eq!(seat(&state, 1).leader, None);
+    }
+
+    #[test]
+    fn a_shard_of_the_time_before_spans_is_the_lone_nodes() {
+        let mut alone = State::default();
+        assert_eq!(seat(&alone, 1).leader, None);
+        let (store, info) = (store(1), info(1));
+        apply(&mut alone, Command::RegisterNode { node: 1, store, incarnation: 1, generation: 1, info });
+        assert_eq!(seat(&alone, 1).leader, Some(1));
+        let kafka = Advertised { host: "n1".to_owned(), port: 2 };
+        assert_eq!(reached_by_kafka(&alone.nodes[&1]), Some(kafka));
+    }
+}
