@@ -5,6 +5,7 @@
 //! has returned without error and [`Commits`] says that it is committed. After the first error nothing more is written.
 
 use std::collections::VecDeque;
+use std::hint::black_box;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -59,8 +60,8 @@ pub(crate) struct Appender<D: Disk> {
     mark: Option<Buf>,
 }
 
-/// Frames are digested at once up to this size; larger ones while the next write is under way, so that nobody waits for
-/// the sum of bytes that are on the disk.
+/// A single entry's frame is digested at once up to this size; all others while the next write is under way, so that nobody
+/// waits for the sum of bytes that are on the disk.
 const DIGESTED_AT_ONCE: usize = 32 * 1024;
 
 /// What was written.
@@ -193,7 +194,9 @@ impl<D: Disk> Appender<D> {
                 disk.submitted().await;
                 self.publish();
                 self.digest();
+                self.trim_tail();
                 self.gather();
+                self.warm(&framed);
             }
         };
         let (((result, buf), took), ()) = tokio::join!(write, meanwhile);
@@ -207,8 +210,9 @@ impl<D: Disk> Appender<D> {
         self.shared.stats.next_lsn.store(framed.lsn + 1, Ordering::Relaxed);
         let len = framed.frames_len();
         self.undigested.push_back(Undigested { buf, len });
-        if len <= DIGESTED_AT_ONCE {
+        if framed.pending.len() <= 1 && len <= DIGESTED_AT_ONCE {
             self.digest();
+            self.trim_tail();
         }
         self.written.push_back(framed);
         Ok(())
@@ -396,6 +400,22 @@ impl<D: Disk> Appender<D> {
         }
     }
 
+    /// Frees what the tail holds beyond its bound. Not while producers wait for what it makes room for.
+    fn trim_tail(&self) {
+        self.shared.state_mut().tail.trim();
+    }
+
+    /// Looks up what [`Appender::note`] is going to change, so that it is in the processor's cache when producers wait for
+    /// it: of thousands of partitions, none is. Costs nothing, for the disk writes meanwhile.
+    fn warm(&self, framed: &Framed) {
+        let state = self.shared.state();
+        for Pending { row, .. } in &framed.pending {
+            let noted = state.index.partition(row.partition);
+            black_box(noted.and_then(|noted| noted.positions.last()).map(|last| last.offset));
+            black_box(state.tail.next_offset(row.partition));
+        }
+    }
+
     fn note(&self, framed: &Framed) {
         let mut state = self.shared.state_mut();
         state.active = Some(framed.active);
@@ -408,8 +428,7 @@ impl<D: Disk> Appender<D> {
                     state.index.note_numbered(numbered, row, framed.lsn);
                 }
                 let next = row.base_offset + u64::from(row.count);
-                let limit = self.shared.options.tail_bytes;
-                state.tail.push(row.partition, row.base_offset, next, entry.body.clone(), limit);
+                state.tail.push(row.partition, row.base_offset, next, entry.body.clone());
             } else {
                 state.index.note_control(entry.kind, row);
                 if entry.kind == EntryKind::PartitionDeleted {

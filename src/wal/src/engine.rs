@@ -159,7 +159,7 @@ async fn prepare<D: Disk>(
     let spares = Spares::open(disk.clone(), &spec.dir, options.segment_bytes).await?;
     let state = State {
         index: std::mem::take(&mut found.index),
-        tail: Tail::default(),
+        tail: Tail::within(options.tail_bytes),
         waiters: rustc_hash::FxHashMap::default(),
         segments: std::mem::take(&mut found.segments),
         active: None,

@@ -318,7 +318,6 @@ impl<D: Disk> Following<D> {
     fn show(&mut self) {
         let committed = self.committed.load(Ordering::Relaxed);
         let Some(writing) = &self.writing else { return };
-        let limit = self.shared.options.tail_bytes;
         while let Some(frame) = pop_committed(&mut self.written, committed) {
             let Some(view) = frame.view() else { continue };
             let mut state = self.shared.state_mut();
@@ -331,7 +330,7 @@ impl<D: Disk> Following<D> {
                     Some(EntryKind::Batch) => {
                         let next = row.base_offset.saturating_add(u64::from(row.count));
                         let body = frame.bytes.slice(entry.at..entry.at + entry.body.len());
-                        state.tail.push(row.partition, row.base_offset, next, body, limit);
+                        state.tail.push(row.partition, row.base_offset, next, body);
                         Stats::add(&self.shared.stats.batches, 1);
                         Stats::add(&self.shared.stats.records, u64::from(row.count));
                     }
@@ -340,6 +339,7 @@ impl<D: Disk> Following<D> {
                 }
                 state.wake(row.partition);
             }
+            state.tail.trim();
             drop(state);
             self.shared.stats.committed_lsn.store(frame.header.lsn + 1, Ordering::Relaxed);
             if end >= self.shared.options.segment_bytes / 2 {

@@ -11,6 +11,9 @@ use crate::wal::Wal;
 /// The machine's clock must not be set further than this during a run, or age is not judged.
 const MAX_JUMP_MS: i64 = 60 * 60 * 1000;
 
+/// Trims that are handed in before the first of them is waited for: producers' batches wait behind no more.
+const TRIMS_AT_ONCE: usize = 256;
+
 /// How long and how much of a partition is kept. Whole segments only; whichever bound is passed first counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Retention {
@@ -59,11 +62,12 @@ impl Wal {
         if !wanted.is_empty() {
             self.roll_if_old(&wanted, done.age_suspended).await?;
             let mut parts = self.parts().await?;
-            for (partition, retention) in wanted {
+            let trims = wanted.into_iter().filter_map(|(partition, retention)| {
                 let parts = parts.remove(&partition).unwrap_or_default();
-                done.trimmed +=
-                    u64::from(self.trim_by(partition, retention, &parts, done.age_suspended).await?);
-            }
+                let offset = self.start_by(partition, retention, &parts, done.age_suspended)?;
+                Some(Control::Trim { partition, offset })
+            });
+            done.trimmed = self.trim(trims.collect()).await?;
         }
         done.released = self.release_unwanted().await?;
         Ok(done)
@@ -97,14 +101,15 @@ impl Wal {
         Ok(parts)
     }
 
-    async fn trim_by(
+    /// The offset that a partition begins with now, if that is another one than before.
+    fn start_by(
         &self,
         partition: u64,
         retention: Retention,
         parts: &[Part],
         age_suspended: bool,
-    ) -> Result<bool, AppendError> {
-        let Some(here) = self.partition(partition) else { return Ok(false) };
+    ) -> Option<u64> {
+        let here = self.partition(partition)?;
         let mut kept: u64 = here.active_bytes
             + parts
                 .iter()
@@ -123,15 +128,28 @@ impl Wal {
             kept -= part.bytes;
             start = part.next_offset;
         }
-        if start == here.log_start {
-            return Ok(false);
+        (start != here.log_start).then_some(start)
+    }
+
+    /// Trims, many in a frame: thousands of partitions would wait for as many writes otherwise. Answers how many did.
+    async fn trim(&self, trims: Vec<Control>) -> Result<u64, AppendError> {
+        let mut trimmed = 0;
+        let mut trims = trims.into_iter().peekable();
+        let mut waiting = Vec::with_capacity(TRIMS_AT_ONCE.min(trims.len()));
+        while trims.peek().is_some() {
+            for trim in trims.by_ref().take(TRIMS_AT_ONCE) {
+                waiting.push(self.begin_control(trim).await?);
+            }
+            for appending in waiting.drain(..) {
+                match appending.await {
+                    Ok(_) => trimmed += 1,
+                    // Deleted meanwhile.
+                    Err(AppendError::UnknownPartition(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
         }
-        match self.control(Control::Trim { partition, offset: start }).await {
-            Ok(_) => Ok(true),
-            // Deleted meanwhile.
-            Err(AppendError::UnknownPartition(_)) => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(trimmed)
     }
 
     /// Releases sealed segments in which no live partition has a wanted record. The newest one stays: a restart

@@ -1,4 +1,7 @@
 //! Recent batches in memory, for readers at the tail: bounded in bytes over all partitions, oldest out first.
+//!
+//! # Invariants
+//! Behind [`Tail::trim`] there are no more bytes than the bound. Between two of them, a frame's may come on top.
 
 use std::collections::VecDeque;
 
@@ -11,34 +14,42 @@ struct Kept {
     batch: Bytes,
 }
 
-#[derive(Default)]
 pub(crate) struct Tail {
+    /// Most bytes of batches.
+    limit: usize,
     partitions: FxHashMap<u64, VecDeque<Kept>>,
     order: VecDeque<u64>,
     bytes: usize,
 }
 
 impl Tail {
-    /// Adds a partition's next batch and drops the oldest beyond `limit` bytes.
-    pub(crate) fn push(
-        &mut self,
-        partition: u64,
-        base_offset: u64,
-        next_offset: u64,
-        batch: Bytes,
-        limit: usize,
-    ) {
-        if batch.len() > limit {
+    /// Keeps at most `limit` bytes of batches.
+    pub(crate) fn within(limit: usize) -> Tail {
+        Tail { limit, partitions: FxHashMap::default(), order: VecDeque::new(), bytes: 0 }
+    }
+
+    /// Adds a partition's next batch.
+    pub(crate) fn push(&mut self, partition: u64, base_offset: u64, next_offset: u64, batch: Bytes) {
+        if batch.len() > self.limit {
             self.forget(partition);
             return;
         }
         self.bytes += batch.len();
         self.partitions.entry(partition).or_default().push_back(Kept { base_offset, next_offset, batch });
         self.order.push_back(partition);
-        while self.bytes > limit {
+    }
+
+    /// Drops the oldest batches beyond the bound.
+    pub(crate) fn trim(&mut self) {
+        while self.bytes > self.limit {
             let Some(oldest) = self.order.pop_front() else { break };
             self.drop_first(oldest);
         }
+    }
+
+    /// Offset behind the newest batch that is here of a partition.
+    pub(crate) fn next_offset(&self, partition: u64) -> Option<u64> {
+        Some(self.partitions.get(&partition)?.back()?.next_offset)
     }
 
     fn drop_first(&mut self, partition: u64) {
@@ -91,10 +102,11 @@ mod tests {
 
     #[test]
     fn the_oldest_batches_go_first_over_all_partitions() {
-        let mut tail = Tail::default();
-        tail.push(1, 0, 10, batch(40), 100);
-        tail.push(2, 0, 5, batch(40), 100);
-        tail.push(1, 10, 20, batch(40), 100);
+        let mut tail = Tail::within(100);
+        tail.push(1, 0, 10, batch(40));
+        tail.push(2, 0, 5, batch(40));
+        tail.push(1, 10, 20, batch(40));
+        tail.trim();
         assert!(tail.read(1, 0, 1000).is_none(), "dropped");
         assert_eq!(tail.read(1, 12, 1000).map(|found| found.len()), Some(1));
         assert_eq!(tail.read(2, 0, 1000).map(|found| found.len()), Some(1));
@@ -103,9 +115,9 @@ mod tests {
 
     #[test]
     fn at_least_one_batch_is_given_however_little_is_asked_for() {
-        let mut tail = Tail::default();
-        tail.push(1, 0, 10, batch(40), 100);
-        tail.push(1, 10, 20, batch(40), 100);
+        let mut tail = Tail::within(100);
+        tail.push(1, 0, 10, batch(40));
+        tail.push(1, 10, 20, batch(40));
         assert_eq!(tail.read(1, 3, 1).map(|found| found.len()), Some(1));
         assert_eq!(tail.read(1, 3, 80).map(|found| found.len()), Some(2));
         assert!(tail.read(1, 20, 80).is_none(), "nothing there yet");
@@ -113,12 +125,12 @@ mod tests {
 
     #[test]
     fn a_forgotten_partition_leaves_no_bytes_behind() {
-        let mut tail = Tail::default();
-        tail.push(1, 0, 10, batch(40), 100);
-        tail.push(2, 0, 10, batch(40), 100);
+        let mut tail = Tail::within(100);
+        tail.push(1, 0, 10, batch(40));
+        tail.push(2, 0, 10, batch(40));
         tail.forget(1);
         assert_eq!((tail.bytes, tail.order.len()), (40, 1));
-        tail.push(2, 10, 20, batch(101), 100);
+        tail.push(2, 10, 20, batch(101));
         assert_eq!(tail.bytes, 0, "a batch over the limit leaves a gap, so nothing older may stay");
     }
 }

@@ -50,6 +50,23 @@ fn retention_by_size_keeps_at_least_the_bound_and_recycles_the_rest() {
 }
 
 #[test]
+fn many_partitions_are_trimmed_by_few_writes() {
+    with_shard(&Sim::new(1), 1, options(), async |wal, _| {
+        for partition in 1..=40 {
+            create(&wal, partition).await;
+            wal.append(partition, batch(&[format!("first {}", "r".repeat(20_000))])).await.unwrap();
+        }
+        fill(&wal, 1, 20).await;
+        let before = Stats::get(&wal.stats().next_lsn);
+        let retained = wal.retain(&by_size(0)).await.unwrap();
+        let writes = Stats::get(&wal.stats().next_lsn) - before;
+        assert!(retained.trimmed >= 30 && retained.released > 0, "{retained:?}");
+        assert!(writes <= 4, "{writes} writes for {retained:?}");
+    })
+    .unwrap();
+}
+
+#[test]
 fn retention_by_age_ends_a_segment_that_is_too_old_and_a_clock_jump_suspends_it() {
     let clock = Clock::manual(START);
     let policy = |_| Some(Retention { max_age: Some(Duration::from_secs(60)), max_bytes: None });
