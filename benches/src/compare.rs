@@ -9,8 +9,8 @@ use crate::producers::{self, Measured, Plan};
 use crate::shard::{Setting, with_shard};
 use crate::workload::{Case, Pool};
 
-/// Between two rounds of retention with many partitions.
-const RARELY: std::time::Duration = std::time::Duration::from_millis(500);
+/// Between two rounds of retention with many partitions: still more often than a server makes them.
+const RARELY: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// A load with its runs.
 #[derive(Debug)]
