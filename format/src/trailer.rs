@@ -62,16 +62,7 @@ impl Trailer {
     }
 
     pub(crate) fn decode(block: &[u8], salt: Salt) -> Result<Trailer, Damage> {
-        let trailer = Trailer {
-            salt,
-            base_lsn: le::u64_at(block, 32),
-            next_lsn: le::u64_at(block, 40),
-            chain: le::u64_at(block, 48),
-            footer_len: le::u64_at(block, 56),
-            epoch: le::u32_at(block, 64),
-            block_index: le::u32_at(block, 68),
-            digest: le::array_at(block, 72),
-        };
+        let trailer = Trailer::of_header(block, salt);
         if !le::is_zero(&block[88..BLOCK]) {
             return Err(Damage::Range { field: "trailer padding" });
         }
@@ -80,6 +71,21 @@ impl Trailer {
             return Err(Damage::Range { field: "footer_len" });
         }
         Ok(trailer)
+    }
+
+    /// What the header says, whatever stands behind it: a block that is damaged there seals nothing, and shows all the same
+    /// that the frames before it were durable.
+    pub(crate) fn of_header(block: &[u8], salt: Salt) -> Trailer {
+        Trailer {
+            salt,
+            base_lsn: le::u64_at(block, 32),
+            next_lsn: le::u64_at(block, 40),
+            chain: le::u64_at(block, 48),
+            footer_len: le::u64_at(block, 56),
+            epoch: le::u32_at(block, 64),
+            block_index: le::u32_at(block, 68),
+            digest: le::array_at(block, 72),
+        }
     }
 }
 

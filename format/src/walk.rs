@@ -206,7 +206,7 @@ impl Walk {
                 Ok(frame) if belongs(frame.block_index, frame.epoch) => self.weigh_frame(&frame),
                 _ => Evidence::Nothing,
             },
-            // Of these two the header alone is evidence: it has its own checksum, and the rest of the block is zero.
+            // Of these the header alone is evidence: it has its own checksum, whatever stands behind it.
             Kind::EndBlock => match EndBlock::of_header(bytes, prelude.salt) {
                 end if belongs(end.block_index, end.epoch) => self.weigh_end(&end),
                 _ => Evidence::Nothing,
@@ -215,10 +215,8 @@ impl Walk {
                 Ok(footer) if belongs(footer.block_index, footer.epoch) => self.weigh_seal(footer.next_lsn),
                 _ => Evidence::Nothing,
             },
-            Kind::Trailer => match Trailer::decode(bytes, prelude.salt) {
-                Ok(trailer) if belongs(trailer.block_index, trailer.epoch) => {
-                    self.weigh_seal(trailer.next_lsn)
-                }
+            Kind::Trailer => match Trailer::of_header(bytes, prelude.salt) {
+                trailer if belongs(trailer.block_index, trailer.epoch) => self.weigh_seal(trailer.next_lsn),
                 _ => Evidence::Nothing,
             },
             Kind::Superblock => Evidence::Nothing,

@@ -191,6 +191,24 @@ fn a_frames_head_that_changed_places_with_its_marked_end_blocks_head_was_durable
 }
 
 #[test]
+fn a_trailer_that_is_damaged_behind_its_header_seals_nothing_and_proves_all_the_same_what_was_durable() {
+    let writer = samples::sealed();
+    let (last, end) = (writer.returned.last().unwrap().frames[0].at, writer.block * BLOCK);
+    let trailer = writer.file.len() - BLOCK;
+    let mut file = writer.file.clone();
+    file[trailer + 200] ^= 1;
+    // Of the seal only the trailer is left, and of the last frame nothing.
+    file[end..end + 512].fill(0);
+    file[last..last + 512].fill(0);
+    let walked = crate::support::walking::walk(&file, writer.expect(), None);
+    assert_eq!((walked.outcome.verdict, walked.frames.len()), (Verdict::Corrupt, 3));
+    // With the last frame it says that the frames end there.
+    file[last..last + 512].copy_from_slice(&writer.file[last..last + 512]);
+    let walked = crate::support::walking::walk(&file, writer.expect(), None);
+    assert_eq!((walked.outcome.verdict, walked.frames.len()), (Verdict::End(Grade::Proved), 4));
+}
+
+#[test]
 fn a_successor_says_what_a_trailer_says() {
     let writer = samples::open();
     for (ends, wanted) in [

@@ -281,6 +281,9 @@ impl<D: Disk> Recovery<'_, D> {
             if let Some((trailer, footer)) = self.read_seal(file).await? {
                 let opening = self.read_opening(file).await?;
                 self.check_identity(opening.as_ref(), file)?;
+                if opening.is_none() {
+                    self.check_place(file, trailer.base_lsn, files[..first_open - 1].last()).await?;
+                }
                 self.announced = opening.map(|opening| (file.id.epoch, opening.next_salt));
                 self.take_newest(file, &trailer, footer);
                 break;

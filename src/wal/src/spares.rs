@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tidelog_format::block::BLOCK_U64;
 use tidelog_format::name;
 use tidelog_io::{Access, Buf, Disk, DiskFile, Fault, IoError};
 
@@ -135,12 +136,12 @@ impl<D: Disk> Spares<D> {
         self.disk.sync_dir(&self.dir).await?;
         self.disk.sync_dir(&self.spare_dir).await?;
         let file = self.disk.open(&path, Access::Bulk).await?;
-        let len = file.len().await?;
-        if len != self.segment_bytes {
-            let from = len.min(self.segment_bytes) / PIECE * PIECE;
-            file.set_len(len.min(self.segment_bytes)).await?;
-            self.fill_from(&file, from, pause, stats).await?;
-        }
+        // From the trailer on, and cut there first: a file of full size counts as ready, also for the start after a crash, and
+        // with a trailer as its last block it would read as a sealed segment under its next name.
+        let whole = file.len().await?.min(self.segment_bytes);
+        let from = whole.saturating_sub(BLOCK_U64) / BLOCK_U64 * BLOCK_U64;
+        file.set_len(from).await?;
+        self.fill_from(&file, from, pause, stats).await?;
         self.ready.borrow_mut().push(number);
         Stats::add(&stats.recycled, 1);
         Ok(())

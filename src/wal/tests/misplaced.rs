@@ -80,8 +80,11 @@ fn is_refused(damaged: &Files, file: &Path) {
     assert!(files(&sim) == *damaged, "{refused:?}: a refused folder is as it was");
 }
 
+fn epoch(path: &Path) -> String {
+    path.file_stem().unwrap().to_str().unwrap()[..10].to_owned()
+}
+
 fn first_of_epoch(files: &Files, file: &Path) -> bool {
-    let epoch = |path: &Path| path.file_stem().unwrap().to_str().unwrap()[..10].to_owned();
     files.keys().find(|other| epoch(other) == epoch(file)).is_some_and(|first| first == file)
 }
 
@@ -138,6 +141,55 @@ fn a_newer_segment_under_an_older_segments_name_is_refused_though_the_newest_is_
     // Of the newest one a copy stands where a file waits for its turn.
     damaged.insert(path(3, number(newest) + 1), intact[newest].clone());
     is_refused(&damaged, &path(3, number(newest) + 1));
+}
+
+/// Whether the shard opened, and reads only because of this file.
+fn is_read_only_for(files: &Files, file: &Path) -> bool {
+    let status = with_shard(&disk(files), 4, options(), async |wal, _| wal.status()).unwrap();
+    matches!(&status, Status::ReadOnly(hole) if hole.file == file)
+}
+
+#[test]
+fn an_older_segment_without_its_opening_frame_in_the_newest_ones_place_is_not_taken_for_the_newest() {
+    let (intact, _) = lives(1);
+    let newest = intact.keys().next_back().unwrap();
+    let sealed = intact.keys().filter(|path| intact[*path].len() as u64 != SEGMENT);
+    // One of the same life: of others the trailer's epoch tells.
+    for other in sealed.filter(|path| epoch(path) == epoch(newest)) {
+        let mut old = intact[other].clone();
+        old[..512].fill(0);
+        for next in [newest.clone(), path(3, number(newest) + 4)] {
+            let mut damaged = intact.clone();
+            damaged.insert(next.clone(), old.clone());
+            assert!(is_read_only_for(&damaged, &next), "{} as {}", other.display(), next.display());
+            let accepted = Options { accept_loss: true, ..options() };
+            let status = with_shard(&disk(&damaged), 4, accepted, async |wal, _| wal.status());
+            assert!(matches!(status, Ok(Status::Running)), "{status:?}");
+        }
+        // Exchanged: what the newest holds stands in a file that counts as sealed.
+        let mut damaged = intact.clone();
+        damaged.insert(newest.clone(), old);
+        damaged.insert(other.clone(), intact[newest].clone());
+        assert!(is_read_only_for(&damaged, newest), "{}", other.display());
+    }
+}
+
+#[test]
+fn a_sealed_segment_without_its_opening_frame_is_taken_where_it_follows_the_file_before() {
+    let (mut intact, _) = lives(1);
+    let newest = intact.keys().next_back().unwrap().clone();
+    intact.remove(&newest);
+    let sealed = intact.keys().next_back().unwrap().clone();
+    intact.get_mut(&sealed).unwrap()[..512].fill(0);
+    let mut given_back = intact.clone();
+    let middle = intact.keys().rev().nth(1).unwrap();
+    given_back.remove(middle);
+    let mut alone = intact.clone();
+    alone.retain(|path, _| *path == sealed);
+    for files in [intact.clone(), given_back, alone] {
+        let status = with_shard(&disk(&files), 4, options(), async |wal, _| wal.status());
+        assert!(matches!(status, Ok(Status::Running)), "{status:?}");
+    }
 }
 
 fn number(path: &Path) -> u64 {

@@ -7,6 +7,7 @@ mod support;
 use std::time::Duration;
 
 use support::*;
+use tidelog_format::trailer::Trailer;
 use tidelog_io::Fault;
 use tidelog_io::clock::Clock;
 use tidelog_io::sim::{Kind, Sim};
@@ -146,6 +147,44 @@ fn a_released_segment_that_can_not_be_recycled_costs_space_and_no_data() {
         fill(&wal, 1, 5).await;
         let start = wal.partition(1).unwrap().log_start;
         assert_eq!(read_all(&wal, 1, start).await.len() as u64, 45 - start);
+    })
+    .unwrap();
+}
+
+/// Lets the engine go on until this holds.
+async fn until(mut holds: impl FnMut() -> bool) {
+    while !holds() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn a_recycled_file_that_was_full_to_its_last_block_waits_for_its_turn_also_after_a_kill() {
+    let sim = Sim::new(1);
+    let next = spec(1).dir.join(tidelog_format::name::segment(1, 4));
+    let last = with_shard(&sim, 1, options(), async |wal, _| {
+        let (stats, value) = (wal.stats(), ["r".repeat(7_000)]);
+        create(&wal, 1).await;
+        // Frames of two blocks behind the first two blocks: the trailer is the last block of a file of full size.
+        while Stats::get(&stats.seals) < 2 {
+            wal.append(1, batch(&value)).await.unwrap();
+        }
+        let first = sim.read_file(&spec(1).dir.join(tidelog_format::name::segment(1, 1))).unwrap();
+        let trailer = Trailer::of_last_block(first.last_chunk().unwrap(), (SEGMENT / 4096 - 1) as u32);
+        assert!(first.len() as u64 == SEGMENT && trailer.is_some());
+        wal.control(Control::Trim { partition: 1, offset: 40 }).await.unwrap();
+        assert_eq!(wal.retain(&|_| None).await.unwrap().released, 1);
+        until(|| Stats::get(&stats.recycled) == 1).await;
+        // Until the next segment's file is made ready; it is not begun.
+        while !sim.files().contains(&next) {
+            wal.append(1, batch(&value)).await.unwrap();
+        }
+        wal.partition(1).unwrap().next_offset
+    })
+    .unwrap();
+    with_shard(&sim, 2, options(), async |wal, recovered| {
+        assert!(matches!(wal.status(), Status::Running), "{recovered:?}");
+        assert_eq!(wal.partition(1).unwrap().next_offset, last);
     })
     .unwrap();
 }

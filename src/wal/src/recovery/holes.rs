@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidelog_format::walk::Outcome;
-use tidelog_io::Disk;
+use tidelog_io::{Disk, IoError};
 
 use super::{Recovery, SegmentFile, SpanBase, sealed_as};
 use crate::error::Hole;
+use crate::seal::read_trailer;
 use crate::segments::Segment;
 
 impl<D: Disk> Recovery<'_, D> {
@@ -40,6 +41,37 @@ impl<D: Disk> Recovery<'_, D> {
             let footer = Some(Arc::new(self.index.seal(&sealed_as(base_lsn, outcome))));
             self.segments.insert(Segment { id: file.id, len: file.len, footer, sealed: false });
         }
+    }
+
+    /// A sealed segment whose opening frame is damaged is known by its place alone: the file before it is sealed, too, and ends
+    /// where it begins - or earlier, if those between were given back. Otherwise files were exchanged, and newer records may
+    /// stand in one that nobody looks at.
+    pub(super) async fn check_place(
+        &mut self,
+        file: &SegmentFile,
+        base_lsn: u64,
+        before: Option<&SegmentFile>,
+    ) -> Result<(), IoError> {
+        let Some(before) = before else { return Ok(()) };
+        let seal = read_trailer(self.disk, &before.id.path(&self.spec.dir), before.len).await?;
+        let end = seal.filter(|seal| seal.epoch == before.id.epoch).map(|seal| seal.next_lsn);
+        let follows = match before.id.number + 1 == file.id.number {
+            true => end == Some(base_lsn),
+            false => end.is_some_and(|end| end <= base_lsn),
+        };
+        if follows {
+            return Ok(());
+        }
+        let what =
+            "its opening frame is damaged, and it does not begin where the file before ends".to_owned();
+        let hole = Arc::new(Hole { file: file.id.path(&self.spec.dir), from: 0, lsn: base_lsn, what });
+        if self.options.accept_loss {
+            tracing::error!(shard = self.spec.shard, lsn = base_lsn, %hole, "loss accepted: the file is taken as it is named");
+        } else {
+            tracing::error!(shard = self.spec.shard, lsn = base_lsn, %hole, "shard is read-only");
+            self.hole = Some(hole);
+        }
+        Ok(())
     }
 
     /// Where the span begins and nothing of it is here, the files before it must end as the metadata says.
