@@ -166,16 +166,16 @@ impl<'a> Shard<'a> {
     }
 }
 
-/// Whether a file ends with an intact trailer of its epoch and has its footer where that says.
+/// Whether a file ends with an intact trailer of its epoch and has its footer where that says. The trailer's block is zero
+/// behind its header (SPEC 8).
 fn is_sealed(file: &[u8], epoch: u32) -> bool {
     let Some(last) = (file.len() / BLOCK).checked_sub(1).filter(|_| file.len().is_multiple_of(BLOCK)) else {
         return false;
     };
     let at =
         |block: usize, kind: u8| Head::at(file, block).filter(|head| head.is_in_place() && head.is_of(kind));
-    let Some(trailer) = at(last, 4).filter(|trailer| trailer.epoch() == u64::from(epoch)) else {
-        return false;
-    };
+    let own = |trailer: &Head<'_>| trailer.epoch() == u64::from(epoch) && trailer.is_zero_behind();
+    let Some(trailer) = at(last, 4).filter(own) else { return false };
     let footer_len = u64_at(&file[trailer.block * BLOCK..], 56);
     let Some(first) = (last as u64).checked_sub(footer_len / BLOCK as u64) else { return false };
     let Some(footer) = at(usize::try_from(first).unwrap_or(usize::MAX), 3) else { return false };
@@ -185,20 +185,34 @@ fn is_sealed(file: &[u8], epoch: u32) -> bool {
     body.is_some_and(|body| u64::from(crc32c::crc32c(body)) == u32_at(bytes, 72))
 }
 
-/// Whether the superblock is intact and of an earlier time, and nothing of the metadata is left that is of a later one.
+/// Whether a file reads as one whose process was killed before the last write of its seal: its trailer stands, the first block
+/// of its footer does not, and no file follows.
+///
+/// Proof: a seal writes the footer's first block last, and the next file is begun behind it. So a kill leaves this, too, and
+/// what stands there of the seal counts for nothing: the next start seals the segment again, from its frames.
+pub(crate) fn is_half_sealed(damaged: &Directory, path: &str) -> bool {
+    let Some((shard, epoch, number)) = segment(path) else { return false };
+    let Some(file) = damaged.files.get(path) else { return false };
+    let follows = |other: &String| segment(other).is_some_and(|(of, _, later)| of == shard && later > number);
+    let trailer = (file.len() / BLOCK).checked_sub(1).and_then(|last| Head::at(file, last));
+    let stands = trailer.is_some_and(|trailer| {
+        trailer.is_of(4) && trailer.is_in_place() && trailer.epoch() == u64::from(epoch)
+    });
+    stands && !is_sealed(file, epoch) && !damaged.files.keys().any(follows)
+}
+
+/// Whether the superblock is intact and of an earlier time, and no file of the metadata is of a later one.
 ///
 /// Proof: then the node alone knows it, by a data segment whose epoch no start that the superblock has counted can have.
-/// Epochs are the cluster's, so the inspector does not know which start had which; it goes by the metadata's segments, whose
-/// epochs are the directory's own starts.
+/// Epochs are the cluster's, so the inspector does not know which start had which; it goes by the names of the metadata's
+/// files, whose epochs are the directory's own starts.
 pub(crate) fn only_the_node_knows_the_epochs(intact: &Directory, damaged: &Directory) -> bool {
     let file = |directory: &'_ Directory| directory.files.get(name::SUPERBLOCK).cloned().unwrap_or_default();
     let (before, now) = (file(intact), file(damaged));
     let copies: Vec<_> = heads(&now).filter(|head| head.is_of(5)).collect();
     let starts = copies.iter().map(|copy| u64_at(&now[copy.block * BLOCK..], 56)).max().unwrap_or(0);
-    let written_later = damaged.files.iter().any(|(path, bytes)| {
-        let Some((name::META_SHARD, epoch, _)) = segment(path) else { return false };
-        let own = |head: Head<'_>| head.opens().is_some_and(|opens| opens.epoch == u64::from(epoch));
-        u64::from(epoch) > starts && Head::at(bytes, 0).is_some_and(own)
-    });
-    now != before && copies.len() == 2 && !written_later
+    let written_later = damaged.files.keys().filter_map(|path| segment(path));
+    let written_later =
+        written_later.filter(|(shard, epoch, _)| *shard == name::META_SHARD && u64::from(*epoch) > starts);
+    now != before && copies.len() == 2 && written_later.count() == 0
 }

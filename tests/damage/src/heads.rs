@@ -50,6 +50,11 @@ impl<'a> Head<'a> {
         u32_at(self.bytes, 68) == self.block as u64
     }
 
+    /// Whether the rest of its block is zero.
+    pub(crate) fn is_zero_behind(&self) -> bool {
+        self.bytes[HEADER..].iter().all(|byte| *byte == 0)
+    }
+
     /// Shard, epoch and number of the segment, of the cluster, if this is an opening frame's (SPEC 4.1).
     pub(crate) fn opens(&self) -> Option<Opens<'a>> {
         // The body of the only entry stands behind the header, its row behind that.

@@ -33,6 +33,11 @@ impl Region {
     pub(crate) fn is_free(self) -> bool {
         matches!(self, Region::Nothing | Region::End)
     }
+
+    /// Whether it is written when the segment is sealed.
+    pub(crate) fn is_of_seal(self) -> bool {
+        matches!(self, Region::Footer | Region::FooterPadding | Region::Trailer)
+    }
 }
 
 /// The regions of a file, in order and without gaps.

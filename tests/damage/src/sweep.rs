@@ -11,7 +11,7 @@ use crate::alike::{Alike, Met};
 use crate::build::Built;
 use crate::damage::{Group, Kind, groups};
 use crate::directory::{Directory, segment};
-use crate::excused::{Excuse, Shard, only_the_node_knows_the_epochs};
+use crate::excused::{Excuse, Shard, is_half_sealed, only_the_node_knows_the_epochs};
 use crate::inspected::{Inspection, Inspector};
 use crate::opened::{Refusal, open};
 use crate::recovered::{Recovery, recover};
@@ -233,7 +233,9 @@ impl<'a> Judge<'a> {
                 continue;
             }
             let touched = self.regions.get(name).map(|regions| regions.touched(before, after));
-            if let Some(region) = touched.into_iter().flatten().find(|region| !region.is_free()) {
+            let counts =
+                |region: &Region| !(region.is_free() || region.is_of_seal() && is_half_sealed(damaged, name));
+            if let Some(region) = touched.into_iter().flatten().find(counts) {
                 return Some((name.clone(), region));
             }
         }

@@ -1,5 +1,8 @@
 //! What the metadata remembers of this directory's superblock: an older one was put back.
 //!
+//! Its files tell it by their names: each start of the directory writes the metadata in an epoch of its own, the number of the
+//! start, and the superblock counts a start before there is a file of it. Its commands tell it, too.
+//!
 //! The commands are JSON (docs/decisions: the metadata is a state machine); of them only the few that raise a generation or
 //! count a start are read here, and whatever else they are is no concern of this module.
 
@@ -20,7 +23,7 @@ const MAX_COMMAND: usize = 64 * 1024;
 pub(crate) struct Remembered {
     /// Generations by store id.
     generations: BTreeMap<String, u64>,
-    /// Starts, as a node of before there were spans counted them.
+    /// Starts, by the names of the metadata's files, and as a node of before there were spans counted them in commands.
     incarnation: u64,
 }
 
@@ -41,6 +44,11 @@ impl Remembered {
                 _ => {}
             }
         }
+    }
+
+    /// Notes that a file of the metadata has this epoch in its name.
+    pub(crate) fn note_file(&mut self, epoch: u32) {
+        self.incarnation = self.incarnation.max(epoch.into());
     }
 
     fn raise(&mut self, says: &Value) {
@@ -108,5 +116,9 @@ mod tests {
         known.note(br#"{"bump_incarnation":{"incarnation":3}}"#);
         assert!(known.judge("superblock", &superblock(2, 6)).is_some());
         assert_eq!(known.judge("superblock", &superblock(3, 6)), None);
+        known.note_file(4);
+        known.note_file(2);
+        assert!(known.judge("superblock", &superblock(3, 6)).is_some());
+        assert_eq!(known.judge("superblock", &superblock(4, 6)), None);
     }
 }

@@ -313,12 +313,23 @@ impl<'a> Shard<'a> {
             _ if self.past.commands && !self.past.snapshot => {
                 ": the metadata's commands in them are lost".to_owned()
             }
+            _ if !self.past.commands && self.is_without_a_seal(first) => {
+                ": the newest sealed one is never given back".to_owned()
+            }
             _ => return,
         };
         let text = format!("segments before {number} are missing{lost}");
         let last = self.segments.first().and_then(|segment| segment.base_lsn?.checked_sub(1));
         let finding = Finding::new(Severity::Corrupt, Subject::MissingSegment, &shown(&first.path), text);
         self.findings.push(finding.lsns(None, last));
+    }
+}
+
+impl Shard<'_> {
+    /// Whether none of the files is sealed, and `first` does not begin a span, which a node may hold without those before.
+    fn is_without_a_seal(&self, first: &SegmentFile) -> bool {
+        let begins = first.id.is_some_and(|(epoch, _)| self.past.span == Some(epoch));
+        !begins && self.segments.iter().all(|segment| segment.state != "sealed")
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
+use tidelog_format::name::META_SHARD;
 
 use crate::ahead::Plan;
 use crate::error::InspectError;
@@ -73,6 +74,7 @@ pub(crate) fn verify(path: String, tree: &Tree, threads: usize) -> Result<Report
     let journal = dir.map(|dir| promises::judge(dir, superblock.as_ref(), &spans)).transpose()?;
     let (promises, mut found) = journal.unwrap_or_default();
     findings.append(&mut found);
+    metadata_epochs(tree).for_each(|epoch| remembered.note_file(epoch));
     findings.extend(rolled_back(tree, superblock.as_ref(), &remembered));
     if !tree.cut_off.is_empty() {
         let text = format!("{} files of bytes that recovery cut off lie in lost+found", tree.cut_off.len());
@@ -87,6 +89,12 @@ fn rolled_back(tree: &Tree, superblock: Option<&Identity>, told: &Remembered) ->
     let path = tree.superblock.as_deref()?;
     told.judge(&shown(path), superblock?)?;
     told.judge(&shown(path), &identity::read(path).0?)
+}
+
+/// Epochs of the metadata's files, by their names.
+fn metadata_epochs(tree: &Tree) -> impl Iterator<Item = u32> {
+    let metadata = tree.shards.iter().filter(|folder| folder.shard == Some(META_SHARD));
+    metadata.flat_map(|folder| &folder.segments).filter_map(|file| file.id).map(|(epoch, _)| epoch)
 }
 
 /// What a shard came to.
@@ -128,10 +136,8 @@ fn total_bytes(tree: &Tree) -> u64 {
 /// The metadata shard exists before any other.
 fn missing_metadata(path: &str, tree: &Tree) -> Option<Finding> {
     let others = tree.shards.iter().any(|folder| !folder.segments.is_empty());
-    let has = tree
-        .shards
-        .iter()
-        .any(|folder| folder.shard == Some(tidelog_format::name::META_SHARD) && !folder.segments.is_empty());
+    let has =
+        tree.shards.iter().any(|folder| folder.shard == Some(META_SHARD) && !folder.segments.is_empty());
     let text = "shard 0, which holds the metadata, is missing";
     (tree.superblock.is_some() && others && !has)
         .then(|| Finding::new(Severity::Corrupt, Subject::MissingFile, path, text))

@@ -91,7 +91,7 @@ fn superblock() -> Vec<u8> {
             cluster: CLUSTER,
             store: [0x57; 16],
             node: 1,
-            incarnation: 2,
+            incarnation: EPOCH.into(),
             generation,
             created: 17,
         };

@@ -17,7 +17,7 @@ fn place() -> Place {
         base_lsn: 1,
         base_chain: 0,
         leader: 1,
-        incarnation: 2,
+        incarnation: EPOCH.into(),
         previous: None,
         quorum: 1,
         holders: vec![Holder { node: 1, store: [0x57; 16] }],
@@ -132,4 +132,19 @@ fn a_superblock_that_is_older_than_the_metadata_is_told() {
     });
     let (code, found) = problems(place.path());
     assert_eq!((code, &found[0]["verdict"]), (5, &"rolled back".into()), "{found:?}");
+}
+
+#[test]
+fn a_superblock_that_has_counted_fewer_starts_than_the_metadata_has_files_of_is_told_though_its_commands_are_gone()
+ {
+    let place = Place::new();
+    Shard::new(0).finish(&place);
+    assert_eq!(problems(place.path()), (0, vec![]));
+    // A file of a later start, made ready and not begun.
+    let newer = place.shard(0).join(name::segment(EPOCH + 1, 2));
+    std::fs::write(newer, vec![0; 65536]).unwrap();
+    let (code, found) = problems(place.path());
+    assert_eq!((code, &found[0]["verdict"]), (5, &"rolled back".into()), "{found:?}");
+    let text = found[0]["text"].as_str().unwrap();
+    assert!(text.contains("it counts 3 starts, and the metadata knows 4"), "{text}");
 }
