@@ -8,6 +8,7 @@ mod support;
 
 mod collectd;
 mod fail2ban;
+mod inspector;
 mod kafka;
 mod netdata;
 mod points;
