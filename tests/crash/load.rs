@@ -1,5 +1,7 @@
 //! Producers over all front ends, a reader at the tail, and the ledger of what they were told.
 
+use std::fs::File;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,6 +29,29 @@ pub(crate) struct Acknowledged {
     pub(crate) offset: u64,
     pub(crate) producer: String,
     pub(crate) sequence: u64,
+}
+
+impl Acknowledged {
+    /// A line of a ledger that outlives a crash.
+    fn line(&self) -> String {
+        let Acknowledged { partition, offset, producer, sequence } = self;
+        format!("{partition} {offset} {producer} {sequence}\n")
+    }
+
+    /// What such a line says.
+    pub(crate) fn of_line(line: &str) -> Acknowledged {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [partition, offset, producer, sequence] = words[..] else {
+            panic!("{line} is no line of a ledger")
+        };
+        let number = |word: &str| word.parse().unwrap();
+        Acknowledged {
+            partition: partition.parse().unwrap(),
+            offset: number(offset),
+            producer: producer.to_owned(),
+            sequence: number(sequence),
+        }
+    }
 }
 
 /// What is known outside of the server.
@@ -99,6 +124,7 @@ impl Load {
             answers: Arc::clone(&answers),
             over: Arc::clone(&over),
             faults,
+            told: None,
         };
         let producers = (0..PRODUCERS).map(|n| {
             let (sender, chance) = (sender(format!("c{cycle}p{n}")), chance.fork(n));
@@ -151,6 +177,28 @@ struct Sender {
     answers: Arc<AtomicU64>,
     over: Arc<AtomicBool>,
     faults: bool,
+    /// Where each acknowledgement is written down at once.
+    told: Option<Arc<File>>,
+}
+
+/// Sends records until the server is gone or all of the machine, and writes down what is acknowledged.
+pub(crate) fn produce_into(node: &Node, cycle: u64, ledger: File) {
+    let (told, mut chance) = (Arc::new(ledger), Chance::new("records of a guest"));
+    let producers = (0..PRODUCERS).map(|n| {
+        let sender = Sender {
+            name: format!("c{cycle}p{n}"),
+            http: Http::new(node.address()),
+            answers: Arc::default(),
+            over: Arc::default(),
+            faults: false,
+            told: Some(Arc::clone(&told)),
+        };
+        let (home, chance) = (u32::try_from(n + 1).unwrap() % PARTITIONS, chance.fork(n));
+        std::thread::spawn(move || sender.produce(home, chance))
+    });
+    for producer in producers.collect::<Vec<_>>() {
+        producer.join().unwrap();
+    }
 }
 
 impl Sender {
@@ -167,6 +215,10 @@ impl Sender {
                 producer: self.name.clone(),
                 sequence: next + n,
             });
+            if let Some(mut told) = self.told.as_deref() {
+                let lines: String = records.clone().map(|record| record.line()).collect();
+                told.write_all(lines.as_bytes()).unwrap();
+            }
             acknowledged.extend(records);
             next += count;
             self.answers.fetch_add(1, Ordering::SeqCst);

@@ -12,6 +12,7 @@ mod support;
 mod audit;
 mod errors;
 mod kafka;
+mod kernel;
 mod kills;
 mod load;
 mod mounted;

@@ -82,6 +82,59 @@ impl Mounted {
     }
 }
 
+/// An ext4 in a file, mounted only for as long as something is done in it.
+pub(crate) struct Image {
+    file: PathBuf,
+    place: PathBuf,
+}
+
+impl Image {
+    /// Makes it; `None` after saying that the machine cannot.
+    pub(crate) fn make(file: PathBuf, place: PathBuf) -> Option<Image> {
+        File::create(&file).unwrap().set_len(DEVICE_BYTES).unwrap();
+        let made = output(Command::new("/usr/sbin/mkfs.ext4").args(["-q", "-F", "-J", "size=4"]).arg(&file));
+        let image = Image { file, place };
+        match made.and_then(|_| image.mount()) {
+            Ok(()) => image.unmount(),
+            Err(why) => {
+                skip(&format!("ext4 cannot be mounted from a file: {why}"));
+                return None;
+            }
+        }
+        Some(image)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.file
+    }
+
+    fn mount(&self) -> Result<(), String> {
+        let mount = output(Command::new("mount").args(["-o", "loop"]).arg(&self.file).arg(&self.place));
+        mount.map(|_| ())
+    }
+
+    fn unmount(&self) {
+        // The kernel closes the files of a killed process, and those of its ring, a little later.
+        wait::until("the image to be free", || output(Command::new("umount").arg(&self.place)).ok());
+    }
+
+    /// Does something with it mounted.
+    pub(crate) fn with_mounted(&self, work: impl FnOnce()) {
+        self.mount().unwrap_or_else(|why| panic!("{why}"));
+        let _mounted = Unmount(self);
+        work();
+    }
+}
+
+/// Unmounts, also when a test fails.
+struct Unmount<'a>(&'a Image);
+
+impl Drop for Unmount<'_> {
+    fn drop(&mut self) {
+        self.0.unmount();
+    }
+}
+
 fn output(command: &mut Command) -> Result<String, String> {
     let Output { status, stdout, stderr } = command.output().map_err(|error| error.to_string())?;
     if status.success() {
