@@ -320,7 +320,10 @@ impl<'a> Shard<'a> {
         };
         let text = format!("segments before {number} are missing{lost}");
         let last = self.segments.first().and_then(|segment| segment.base_lsn?.checked_sub(1));
-        let finding = Finding::new(Severity::Corrupt, Subject::MissingSegment, &shown(&first.path), text);
+        // A node that has just joined a span holds files that are ready, and nothing before them.
+        let is_begun = self.segments.iter().any(|segment| segment.state != "unused");
+        let severity = if is_begun { Severity::Corrupt } else { Severity::Warning };
+        let finding = Finding::new(severity, Subject::MissingSegment, &shown(&first.path), text);
         self.findings.push(finding.lsns(None, last));
     }
 }

@@ -86,14 +86,16 @@ fn two_segments_that_were_exchanged_are_named() {
 
 #[test]
 fn a_shard_that_begins_with_a_later_file_has_lost_those_before_where_none_is_sealed() {
-    for waiting in [vec![0; 65536], segment(1, EPOCH - 1, 1, 1)] {
-        let place = Place::clean();
-        // What they hold is not wanted by anything that is left; but the newest sealed segment is never given back.
-        for number in [1, 2] {
-            std::fs::remove_file(place.segment(1, number)).unwrap();
-        }
-        let (code, said) = said(&place, &place.segment(1, 3), &waiting);
-        assert_eq!(code, 5, "{said}");
+    let place = Place::clean();
+    // What they hold is not wanted by anything that is left; but the newest sealed segment is never given back.
+    for number in [1, 2] {
+        std::fs::remove_file(place.segment(1, number)).unwrap();
+    }
+    let begun = segment(1, EPOCH, 3, 1);
+    for (content, expected) in [(begun, 5), (vec![0; 65536], 0), (segment(1, EPOCH - 1, 1, 1), 0)] {
+        let (code, said) = said(&place, &place.segment(1, 3), &content);
+        // Files that are only ready may be those of a node that has just joined: a warning.
+        assert_eq!(code, expected, "{said}");
         assert!(said.contains("segments before 3 are missing: the newest sealed one"), "{said}");
     }
 }
