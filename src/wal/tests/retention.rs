@@ -169,7 +169,7 @@ fn a_recycled_file_that_was_full_to_its_last_block_waits_for_its_turn_also_after
         while Stats::get(&stats.seals) < 2 {
             wal.append(1, batch(&value)).await.unwrap();
         }
-        let first = sim.read_file(&spec(1).dir.join(tidelog_format::name::segment(1, 1))).unwrap();
+        let first = sim.read_file(spec(1).dir.join(tidelog_format::name::segment(1, 1))).unwrap();
         let trailer = Trailer::of_last_block(first.last_chunk().unwrap(), (SEGMENT / 4096 - 1) as u32);
         assert!(first.len() as u64 == SEGMENT && trailer.is_some());
         wal.control(Control::Trim { partition: 1, offset: 40 }).await.unwrap();
