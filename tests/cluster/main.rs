@@ -7,6 +7,7 @@ mod support;
 mod joining;
 mod kafka;
 mod nodes;
+mod replicas;
 
 use nodes::Cluster;
 
@@ -79,7 +80,10 @@ fn a_cluster_that_was_killed_as_a_whole_comes_back_with_all_that_was_decided() {
 #[test]
 fn without_a_quorum_topics_wait_records_go_on_and_people_are_told() {
     let mut cluster = Cluster::of_three();
-    cluster.create_topic(1, "mine");
+    // Two more that hold records and have no vote.
+    cluster.add();
+    cluster.add();
+    cluster.create_wide_topic(1, "t", 10);
     cluster.node(2).kill();
     cluster.node(3).kill();
     support::wait::until("node 1 says that it has no quorum", || {
@@ -88,8 +92,13 @@ fn without_a_quorum_topics_wait_records_go_on_and_people_are_told() {
     });
     assert_eq!(cluster.status(1)["metadata"]["group"]["has_quorum"], false);
     assert!(cluster.get(1, "/metrics").text().contains("tidelog_metadata_quorum 0"));
-    let stored = cluster.post(1, "/v1/topics/mine/records", "text/plain", b"goes on");
-    assert!(stored.is_success(), "{}", stored.text());
+    support::wait::until("a shard whose holders are mostly there to take a record", || {
+        let posted = |node, partition| {
+            let path = format!("/v1/topics/t/records?partition={partition}");
+            support::http::Http::new(cluster.at(node)).post_soon(&path, b"goes on")
+        };
+        [1, 4, 5].into_iter().find(|node| (0..10).any(|partition| posted(*node, partition)))
+    });
     let refused = cluster.post(1, "/v1/topics", "application/json", br#"{"name":"waits","partitions":1}"#);
     assert_eq!(refused.status, 503, "{}", refused.text());
     cluster.node(2).restart();

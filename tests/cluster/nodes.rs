@@ -41,6 +41,21 @@ impl Cluster {
         self.first.get_or_insert(peer);
     }
 
+    /// One that runs already, reached by others at `peer`.
+    pub(crate) fn from(node: Node, peer: SocketAddr) -> Cluster {
+        Cluster { nodes: vec![node], first: Some(peer) }
+    }
+
+    /// Numbers of those that have not been killed.
+    pub(crate) fn living(&self) -> impl Iterator<Item = usize> {
+        (1..=self.nodes.len()).filter(|number| self.nodes[number - 1].runs())
+    }
+
+    /// Where one listens.
+    pub(crate) fn at(&self, number: usize) -> SocketAddr {
+        self.nodes[number - 1].address()
+    }
+
     pub(crate) fn node(&mut self, number: usize) -> &mut Node {
         &mut self.nodes[number - 1]
     }
@@ -68,7 +83,11 @@ impl Cluster {
     }
 
     pub(crate) fn create_topic(&self, number: usize, name: &str) {
-        let topic = serde_json::json!({"name": name, "partitions": 2}).to_string();
+        self.create_wide_topic(number, name, 2);
+    }
+
+    pub(crate) fn create_wide_topic(&self, number: usize, name: &str, partitions: u32) {
+        let topic = serde_json::json!({"name": name, "partitions": partitions}).to_string();
         let answer = self.post(number, "/v1/topics", "application/json", topic.as_bytes());
         assert!(answer.is_success(), "{name} on node {number}: {}", answer.text());
     }

@@ -40,6 +40,15 @@ impl Http {
         self.request("POST", path, content_type, body)
     }
 
+    /// Posts text to whoever may never answer: whether it did so soon, and well.
+    #[allow(dead_code, reason = "most tests have a server that answers")]
+    pub(crate) fn post_soon(&mut self, path: &str, body: &[u8]) -> bool {
+        let Ok(stream) = connect(self.address) else { return false };
+        stream.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+        self.stream = Some(BufReader::new(stream));
+        self.post(path, "text/plain", body).is_ok_and(|answer| answer.is_success())
+    }
+
     /// Sends one request, once. After an error its fate is unknown and the connection is dropped.
     pub(crate) fn request(
         &mut self,

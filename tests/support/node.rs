@@ -145,6 +145,12 @@ impl Node {
         self.child = Some(child.unwrap());
     }
 
+    /// Whether it was started, and neither killed nor stopped since.
+    #[allow(dead_code, reason = "most tests have one node")]
+    pub(crate) fn runs(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// kill -9.
     pub(crate) fn kill(&mut self) {
         self.kills.0.fetch_add(1, Ordering::SeqCst);

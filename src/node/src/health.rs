@@ -8,7 +8,7 @@ use tidelog_wal::{Stats, Status};
 use crate::metadata::MetadataStatus;
 use crate::node::Node;
 use crate::spans::{OpenedSpan, Sealed};
-use tidelog_meta::METADATA_SHARD;
+use tidelog_meta::{METADATA_SHARD, NodeState, Spread};
 use tidelog_replica::message::Grade;
 use tidelog_replica::span::Span;
 
@@ -20,6 +20,8 @@ pub(crate) fn sick(node: &Node) -> Option<String> {
         Status::Poisoned(cause) => Some(format!("shard {id} stopped after a failed write: {cause}")),
         // The end of an orderly stop.
         Status::Closed if node.is_stopping() => None,
+        // A span has ended, and another log is about to serve the shard.
+        Status::Closed if node.replicated.is_some() => None,
         Status::Closed => Some(format!("shard {id} is closed")),
     });
     shards.or_else(|| node.metadata.sick().filter(|_| !node.is_stopping()))
@@ -70,6 +72,8 @@ struct ShardStatus {
     committed_lsn: u64,
     segments: u64,
     partitions: usize,
+    /// How many of its spans have fewer holders than they could have: copies are being made.
+    spans_short: usize,
     commits: u64,
     records: u64,
     recovery: Recovery,
@@ -143,11 +147,28 @@ pub(crate) fn status(node: &Node) -> NodeStatus {
         topics: node.topics().len(),
         partitions: node.metadata.read(|state| state.partition_count()),
         metadata: node.metadata.status(),
-        shards: node.shards().iter().map(|(id, shard)| shard_status(*id, shard)).collect(),
+        shards: node
+            .shards()
+            .iter()
+            .map(|(id, shard)| shard_status(*id, shard, spans_short(node, *id)))
+            .collect(),
     }
 }
 
-fn shard_status(id: u64, shard: &crate::node::Shard) -> ShardStatus {
+/// How many spans of a shard have fewer holders that count than there could be.
+fn spans_short(node: &Node, shard: u64) -> usize {
+    node.metadata.read(|state| {
+        let counts = |node: u64| state.nodes.get(&node).is_some_and(|known| known.state.counts());
+        let takes = state.nodes.values().filter(|node| node.state == NodeState::ReadWrite).count();
+        let wanted = takes.min(Spread::default().replicas);
+        let short = |span: &&tidelog_meta::Span| {
+            span.replicas.iter().filter(|replica| counts(replica.node)).count() < wanted
+        };
+        state.chains.get(&shard).map_or(0, |chain| chain.spans.iter().filter(short).count())
+    })
+}
+
+fn shard_status(id: u64, shard: &crate::node::Shard, spans_short: usize) -> ShardStatus {
     let (stats, recovered) = (shard.wal.stats(), &shard.recovered);
     let (status, cause) = match shard.wal.status() {
         Status::Running => ("running", None),
@@ -166,6 +187,7 @@ fn shard_status(id: u64, shard: &crate::node::Shard) -> ShardStatus {
         committed_lsn: Stats::get(&stats.committed_lsn),
         segments: Stats::get(&stats.segments),
         partitions: shard.wal.partitions().len(),
+        spans_short,
         commits: Stats::get(&stats.commits),
         records: Stats::get(&stats.records),
         recovery: Recovery {

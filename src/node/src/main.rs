@@ -16,7 +16,6 @@ mod metadata;
 mod metrics;
 mod node;
 mod open;
-#[allow(dead_code, reason = "shards use their part with the next step")]
 mod peers;
 mod points;
 mod produce;
@@ -27,7 +26,7 @@ mod retention;
 mod ring;
 mod routing;
 mod serve;
-#[allow(dead_code, reason = "the server uses it with the next step")]
+mod serving;
 mod shards;
 mod spans;
 mod telnet;

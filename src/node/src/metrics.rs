@@ -89,6 +89,9 @@ pub(crate) fn render(node: &Arc<Node>) -> Result<String, fmt::Error> {
     if let Some(member) = node.metadata.member() {
         member.peers().metrics().register(&mut registry);
     }
+    if let Some(shards) = &node.replicated {
+        shards.metrics().register(&mut registry);
+    }
     registry.register_collector(Box::new(NodeCollector(Arc::clone(node))));
     let mut out = String::new();
     text::encode(&mut out, &registry)?;

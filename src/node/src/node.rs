@@ -1,7 +1,7 @@
 //! # Purpose
 //! What the listeners share: settings, shards, metadata, and the routes from topic names to partitions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
@@ -18,6 +18,7 @@ use crate::metadata::Metadata;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::ring::{Beside, Rings};
+use crate::shards::Shards;
 use crate::spans::seal::Start;
 use crate::spans::{Me, OpenedSpan};
 use tidelog_meta::{METADATA_SHARD, Retention, Topic};
@@ -103,8 +104,12 @@ pub(crate) struct Node {
     pub(crate) producer_ids: ProducerIds,
     pub(crate) started: Instant,
     pub(crate) groups: Groups,
+    /// On a member of a cluster: its part in the shards that it holds together with others.
+    pub(crate) replicated: Option<Shards>,
     /// True once the node is stopping.
     pub(crate) stopping: watch::Sender<bool>,
+    /// True once requests have ended: what is said to other nodes ends too.
+    pub(crate) ending: watch::Sender<bool>,
     /// Turns to decompress a large batch, one per processor: more at once would be no faster, and take more memory.
     pub(crate) decompressing: Semaphore,
     /// Held while topics are created or deleted.
@@ -121,7 +126,8 @@ impl Node {
         backend: Chosen,
         (store, beside, me): (Store, Beside, Me),
         rings: Arc<Rings>,
-        (metadata, stopping): (Metadata, watch::Sender<bool>),
+        (metadata, replicated): (Metadata, Option<Shards>),
+        (stopping, ending): (watch::Sender<bool>, watch::Sender<bool>),
     ) -> Node {
         Node {
             groups: Groups::new(&config.groups, &clock, stopping.subscribe()),
@@ -134,10 +140,12 @@ impl Node {
             me,
             rings,
             metadata,
+            replicated,
             metrics: Metrics::default(),
             producer_ids: ProducerIds::default(),
             started: Instant::now(),
             stopping,
+            ending,
             decompressing: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             admin: Mutex::new(()),
             shards: RwLock::default(),
@@ -176,6 +184,10 @@ impl Node {
 
     pub(crate) fn add_shard(&self, id: u64, shard: Shard) {
         self.shards.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::new(shard));
+    }
+
+    pub(crate) fn remove_shard(&self, id: u64) {
+        self.shards.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
     /// All shards, the metadata's first.
@@ -248,10 +260,36 @@ impl Node {
         }
     }
 
-    /// Lets requests find a topic, whose partitions live in their shards.
-    pub(crate) fn route(&self, topic: LiveTopic) -> Arc<LiveTopic> {
-        let topic = Arc::new(topic);
+    /// Has requests find the logs that serve these shards now.
+    pub(crate) fn reroute(&self, shards: &BTreeSet<u64>) {
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        let touches =
+            |topic: &&Arc<LiveTopic>| topic.partitions.iter().any(|one| shards.contains(&one.shard));
+        let touched: Vec<Arc<LiveTopic>> = topics.by_name.values().filter(touches).cloned().collect();
+        for topic in touched {
+            let partitions = topic.partitions.iter().map(|one| LivePartition {
+                id: one.id,
+                shard: one.shard,
+                here: self.wal(one.shard),
+                turn: Arc::clone(&one.turn),
+            });
+            let partitions = partitions.collect();
+            let (name, id) = (topic.name.clone(), topic.id.clone());
+            let (uuid, retention) = (topic.uuid, topic.retention);
+            let topic = Arc::new(LiveTopic { name, id, uuid, retention, partitions });
+            topics.by_name.insert(topic.name.clone(), Arc::clone(&topic));
+            topics.by_id.insert(topic.uuid, topic);
+        }
+    }
+
+    /// Lets requests find a topic, whose partitions live in their shards.
+    pub(crate) fn route(&self, mut topic: LiveTopic) -> Arc<LiveTopic> {
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        // A shard may have gone on with another log since the topic was looked up.
+        for partition in &mut topic.partitions {
+            partition.here = self.wal(partition.shard);
+        }
+        let topic = Arc::new(topic);
         topics.by_name.insert(topic.name.clone(), Arc::clone(&topic));
         topics.by_id.insert(topic.uuid, Arc::clone(&topic));
         topic

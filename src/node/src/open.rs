@@ -36,6 +36,10 @@ pub(crate) enum StartError {
     Change(ChangeError),
     #[error(transparent)]
     Unjoined(#[from] Unjoined),
+    #[error(
+        "shard {shard} was written before there were spans: start this directory once without --peer, with its former configuration"
+    )]
+    Spanless { shard: u64 },
     #[error("shard {shard} carries partitions and its folder {} is missing or holds no segment; restore it, or start with --accept-loss", dir.display())]
     MissingShard { shard: u64, dir: std::path::PathBuf },
     #[error("the metadata folder {} is missing or holds no segment, and there are data shards; restore it from a copy", dir.display())]
@@ -126,12 +130,12 @@ pub(crate) async fn open(config: Config) -> Result<Node, StartError> {
     let here = metadata::listen(&config).await.map_err(refused)?;
     let cluster = metadata::cluster_to_join(&config, here.as_ref()).await?;
     let (store, on_disk, beside) = rings.open_store(config.data.clone(), cluster).await?;
-    let stopping = watch::Sender::new(false);
+    let (stopping, ending) = (watch::Sender::new(false), watch::Sender::new(false));
     let others = on_disk.iter().any(|shard| *shard != METADATA_SHARD);
     if others && !on_disk.contains(&METADATA_SHARD) {
         return Err(StartError::MissingMetadata { dir: store.shard_dir(METADATA_SHARD) });
     }
-    let others_reach = (here, stopping.subscribe());
+    let others_reach = (here, ending.subscribe());
     let enrolled = enrolled(&config, &store, &beside, &rings, &on_disk, others_reach).await;
     if enrolled.is_err() {
         // A directory that is not gone on with must not look younger for it, or it would pass after some more tries.
@@ -141,13 +145,24 @@ pub(crate) async fn open(config: Config) -> Result<Node, StartError> {
     let rings = Arc::new(rings);
     let start =
         Start { config: &config, store: &store, beside: &beside, rings: &rings, metadata: &metadata, me };
-    let shards = start.open_all(starts).await?;
-    let node = Node::new(config, clock, backend, (store, beside, me), rings, (metadata, stopping));
+    let (shards, replicated) = match metadata.member() {
+        None => (start.open_all(starts).await?, None),
+        Some(_) => (Vec::new(), Some(start.take_part(starts, &on_disk, ending.subscribe()).await?)),
+    };
+    let own = (store, beside, me);
+    let node = Node::new(config, clock, backend, own, rings, (metadata, replicated), (stopping, ending));
     node.add_shard(METADATA_SHARD, Shard { wal, recovered, span: None });
     for (id, shard) in shards {
         node.add_shard(id, shard);
     }
-    reconcile::reconcile(&node).await?;
+    match &node.replicated {
+        Some(shards) => {
+            for shard in node.follow_shards(shards) {
+                reconcile::agree(&node, shard).await;
+            }
+        }
+        None => reconcile::reconcile(&node).await?,
+    }
     node.route_all();
     groups::restore(&node).await;
     Ok(node)
@@ -174,7 +189,7 @@ async fn enrolled(
     let (wal, recovered) = rings.open_shard(metadata_spec, config.metadata_options()).await?;
     report(METADATA_SHARD, &recovered, &wal);
     let metadata = metadata::start(config, store, wal.clone(), here, stopping).await?;
-    check_folders(config, store, &metadata, on_disk)?;
+    check_folders(config, (store, beside), &metadata, on_disk)?;
     let (me, starts) = enrol::enrol(config, store, beside, &metadata).await?;
     if let Some(member) = metadata.member() {
         member.peers().me().is_node(me.node);
@@ -207,7 +222,7 @@ pub(crate) fn spec(store: &Store, shard: u64, epoch: u32) -> ShardSpec {
 /// Whether the folders on the disk are those of the metadata's shards.
 fn check_folders(
     config: &Config,
-    store: &Store,
+    (store, beside): (&Store, &Beside),
     metadata: &Metadata,
     on_disk: &[u64],
 ) -> Result<(), StartError> {
@@ -217,7 +232,13 @@ fn check_folders(
         let dir = store.shard_dir(*shard);
         tracing::error!(shard, dir = %dir.display(), "a shard that the metadata does not know: left as it is");
     }
-    let mine = |shard| metadata.read(|state| is_here(state, shard, StoreId(store.store_id())));
+    let is_member = metadata.member().is_some();
+    let mine = |shard| {
+        let here = metadata.read(|state| is_here(state, shard, StoreId(store.store_id())));
+        // What others hold too they still have; and a member may be named before it has written anything.
+        let alone = metadata.read(|state| state.last_span(shard).is_none_or(|span| span.replicas.len() == 1));
+        here && (!is_member || alone && beside.promised().contains_key(&shard))
+    };
     let missing =
         |(shard, partitions): &(u64, usize)| *partitions > 0 && !on_disk.contains(shard) && mine(*shard);
     match loads.into_iter().find(missing) {

@@ -61,16 +61,33 @@ pub(crate) async fn reconcile(node: &Node) -> Result<(), ReconcileError> {
     });
     let living = living.collect();
     for (shard, difference) in node.metadata.read(|state| compare(state, &living)) {
-        let Some(wal) = node.wal(shard) else { continue };
+        carry_out(node, shard, difference).await?;
+    }
+    Ok(())
+}
+
+/// Makes a shard that this node has begun to lead agree with the metadata.
+pub(crate) async fn agree(node: &Node, shard: u64) {
+    let Some(wal) = node.wal(shard) else { return };
+    let living = wal.partitions().into_iter().map(|(partition, _)| partition).collect();
+    let living = [(shard, living)].into();
+    let difference = node.metadata.read(|state| compare(state, &living)).remove(&shard).unwrap_or_default();
+    if let Err(error) = carry_out(node, shard, difference).await {
+        tracing::warn!(shard, %error, "the shard does not agree with the metadata yet");
+    }
+}
+
+async fn carry_out(node: &Node, shard: u64, difference: Difference) -> Result<(), ReconcileError> {
+    if let Some(wal) = node.wal(shard) {
         for partition in difference.unknown {
             tracing::error!(shard, partition, "a partition that the metadata never knew: left as it is");
         }
         if !matches!(wal.status(), Status::Running | Status::Full) {
             tracing::warn!(shard, "the shard takes nothing, so it stays different from the metadata");
-            continue;
+            return Ok(());
         }
         let create = difference.create.into_iter().map(|(partition, name)| {
-            tracing::warn!(shard, partition, name, "a partition of the metadata is missing: created");
+            tracing::info!(shard, partition, name, "a partition of the metadata is missing: created");
             Control::CreatePartition { partition, name }
         });
         let delete = difference.delete.into_iter().map(|partition| {

@@ -30,11 +30,15 @@ async fn retain(node: &Node) {
             policies.extend(topic.partitions.iter().map(|partition| (partition.id, policy)));
             policies
         });
+    let is_shared = node.metadata.read(|state| state.nodes.len() > 1);
     for (shard, wal) in node.data_shards() {
         if !matches!(wal.status(), Status::Running | Status::Full) {
             continue;
         }
-        match wal.retain(&|partition| policies.get(&partition).copied()).await {
+        let policy = |partition| policies.get(&partition).copied();
+        // What several nodes hold is let go of by all of them together, when the metadata says so.
+        let retained = if is_shared { wal.trim_old(&policy).await } else { wal.retain(&policy).await };
+        match retained {
             Ok(kept) if kept.trimmed > 0 || kept.released > 0 => {
                 tracing::info!(shard, trimmed = kept.trimmed, released = kept.released, "retention");
             }

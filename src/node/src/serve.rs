@@ -21,7 +21,7 @@ use crate::listener::{Bound, Front};
 use crate::node::Node;
 use crate::open::{self, StartError};
 use crate::spans::generation;
-use crate::{groups, listener, metadata, retention, ring, routing};
+use crate::{groups, listener, metadata, retention, ring, routing, serving};
 
 /// How long requests have to come to their end when the node stops.
 const FINISH: Duration = Duration::from_secs(10);
@@ -78,6 +78,7 @@ async fn live(mut config: Config) -> Result<bool, StartError> {
     tokio::spawn(generation::run(Arc::clone(&node)));
     tokio::spawn(metadata::run(Arc::clone(&node)));
     tokio::spawn(routing::run(Arc::clone(&node)));
+    tokio::spawn(serving::run(Arc::clone(&node)));
     groups::start(&node);
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
@@ -128,6 +129,10 @@ fn announce(node: &Node, address: SocketAddr, kafka: Option<SocketAddr>) {
 
 /// Closes all shards, the metadata's last.
 async fn close(node: &Node) -> bool {
+    if let Some(shards) = &node.replicated {
+        shards.hand_over().await;
+    }
+    node.ending.send_replace(true);
     let mut clean = true;
     let mut closing = JoinSet::new();
     for (shard, wal) in node.data_shards() {

@@ -6,6 +6,7 @@
 //! [`crate::reconcile`]).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidelog_io::random;
 use tidelog_proto::http::admin::{
@@ -13,13 +14,21 @@ use tidelog_proto::http::admin::{
     check_writable_topic_name,
 };
 use tidelog_proto::http::error::ErrorCode;
-use tidelog_wal::{AppendError, Control, Wal};
+use tidelog_wal::{AppendError, Control, FIRST_LSN, Wal};
 
 use crate::failure::Failure;
 use crate::metadata::ChangeError;
 use crate::node::{LivePartition, LiveTopic, Node};
 use crate::open::StartError;
-use tidelog_meta::{Command, Illegal, MetaError, Retention, State, place, plan};
+use crate::shards::Shards;
+use tidelog_meta::{
+    Command, Illegal, MetaError, NodeState, Retention, Spread, State, place, place_span, plan,
+};
+
+/// So long the answer to who makes a topic waits for its partitions to live.
+const SERVED: Duration = Duration::from_secs(5);
+/// Between two looks at them.
+const SERVED_PAUSE: Duration = Duration::from_millis(20);
 
 impl Node {
     /// The topic to write to, created on the way if the node does that.
@@ -68,7 +77,8 @@ impl Node {
         };
         let topic = self.bring_to_life(topic).await?;
         tracing::info!(topic = topic.name, id = topic.id, partitions = request.partitions, "topic created");
-        Ok(topic)
+        self.until_served(&topic.name).await;
+        Ok(self.topic(&topic.name).unwrap_or(topic))
     }
 
     /// Brings a topic to `total` partitions; answers it as it is then.
@@ -112,7 +122,13 @@ impl Node {
                 let name = format!("{}/{number}", topic.name);
                 (wal, Control::CreatePartition { partition: one.id, name })
             });
-        in_all_shards(controls).await?;
+        match in_all_shards(controls).await {
+            // Whoever leads the shard next makes it agree with the metadata.
+            Err(error) if self.replicated.is_some() => {
+                tracing::info!(topic = topic.name, %error, "partitions could not be created by who leads their shard now");
+            }
+            done => done?,
+        }
         // Nobody finds the topic before its partitions live.
         Ok(self.route(topic))
     }
@@ -150,7 +166,7 @@ impl Node {
 
     /// Places partitions, opening a shard for a new class first.
     async fn shards_for(&self, class: Retention, count: u32) -> Result<Vec<u64>, Failure> {
-        let spread = self.config.storage.shards;
+        let spread = self.shards_wanted();
         let plan =
             || self.metadata.read(|state| plan(state, class, spread, |shard| self.may_open(state, shard)));
         while let Some(command) = plan()?.into_iter().next() {
@@ -167,9 +183,13 @@ impl Node {
         // Also those that an earlier attempt put into the metadata and then failed to open.
         let missing: Vec<u64> = self.metadata.read(|state| {
             let ids = state.shards.iter().filter(|(_, served)| **served == class).map(|(id, _)| *id);
-            ids.filter(|id| self.wal(*id).is_none() && self.may_open(state, *id)).collect()
+            ids.filter(|id| self.wal(*id).is_none() && state.last_span(*id).is_none()).collect()
         });
         for id in missing {
+            if let Some(shards) = &self.replicated {
+                self.open_first(shards, id).await?;
+                continue;
+            }
             match self.start().open_new(id).await {
                 Ok(shard) => self.add_shard(id, shard),
                 // Two nodes may take a shard without spans for theirs; the first one has it.
@@ -177,13 +197,72 @@ impl Node {
                 Err(error) => return Err(error.into()),
             }
         }
-        let mine = |shard| self.wal(shard).is_some();
-        Ok(self.metadata.read(|state| place(state, class, count, mine))?)
+        let placed = |state: &State| {
+            let usable = |shard| match &self.replicated {
+                Some(_) => state.last_span(shard).is_some(),
+                None => self.wal(shard).is_some(),
+            };
+            place(state, class, count, usable)
+        };
+        Ok(self.metadata.read(placed)?)
     }
 
-    /// Whether a shard is this node's, or nobody's yet.
+    /// How many shards the topics without limits are spread over: so many for each node.
+    fn shards_wanted(&self) -> u32 {
+        let takes = |node: &&tidelog_meta::Node| node.state == NodeState::ReadWrite;
+        let nodes = match &self.replicated {
+            Some(_) => self.metadata.read(|state| state.nodes.values().filter(takes).count()),
+            None => 1,
+        };
+        self.config.storage.shards.saturating_mul(u32::try_from(nodes).unwrap_or(1)).max(1)
+    }
+
+    /// Whether partitions may be placed on a shard: in a cluster on any, alone on this node's, and on nobody's yet.
     fn may_open(&self, state: &State, shard: u64) -> bool {
-        self.wal(shard).is_some() || state.last_span(shard).is_none()
+        self.replicated.is_some() || self.wal(shard).is_some() || state.last_span(shard).is_none()
+    }
+
+    /// Opens the first span of a shard, on several nodes if so many live.
+    async fn open_first(&self, shards: &Shards, shard: u64) -> Result<(), Failure> {
+        let nowhere = || Failure::new(ErrorCode::Unavailable, format!("no node takes shard {shard} now"));
+        let place =
+            self.metadata.read(|state| place_span(state, &shards.facts(state), &Spread::default(), shard));
+        let span = place.ok_or_else(nowhere)?.with_salt(random::salt());
+        match self.metadata.propose(Command::OpenFirstSpan { shard, span, base: FIRST_LSN }).await {
+            // Another node may have been faster.
+            Ok(_) | Err(ChangeError::Illegal(Illegal::HasSpans(_))) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until what this node leads of a topic can be written, for a while: a shard that has just been opened is led a
+    /// moment later.
+    async fn until_served(&self, name: &str) {
+        let Some(shards) = &self.replicated else { return };
+        let mut changes = shards.changes();
+        let served = async {
+            while self.topic(name).is_some_and(|topic| !self.is_served(&topic)) {
+                tokio::select! {
+                    _ = changes.changed() => {}
+                    () = tokio::time::sleep(SERVED_PAUSE) => {}
+                }
+            }
+        };
+        if tokio::time::timeout(SERVED, served).await.is_err() {
+            tracing::warn!(topic = name, "the topic was created and cannot be written yet");
+        }
+    }
+
+    /// Whether all partitions whose shards this process is to lead live.
+    fn is_served(&self, topic: &LiveTopic) -> bool {
+        let mine = |shard| {
+            self.metadata.read(|state| {
+                let last = state.last_span(shard);
+                last.is_some_and(|span| span.leader.node == self.me.node)
+            })
+        };
+        let lives = |one: &LivePartition| one.led().is_ok_and(|wal| wal.partition(one.id).is_some());
+        topic.partitions.iter().all(|one| lives(one) || !mine(one.shard))
     }
 
     /// Deletes a topic with all its records; answers what it was.

@@ -46,6 +46,11 @@ impl Suspicion {
         self.heard = now;
     }
 
+    /// Nobody else holds the span, and nobody leads it: nothing is to be waited for.
+    pub fn alone(&mut self, now: Duration) {
+        self.heard = now.saturating_sub(self.patience);
+    }
+
     /// The leader is this node, and it has stopped without an end to its span.
     pub fn stopped(&mut self, now: Duration) {
         self.heard = now.saturating_sub(STOPPED);

@@ -50,6 +50,19 @@ impl Wal {
         &self,
         policy: &(dyn Fn(u64) -> Option<Retention> + Sync),
     ) -> Result<Retained, AppendError> {
+        let mut done = self.trim_old(policy).await?;
+        done.released = self.release_unwanted().await?;
+        Ok(done)
+    }
+
+    /// Trims by `policy` (partition -> what is kept; `None`: everything), and releases nothing.
+    ///
+    /// # Errors
+    /// When a trim can't be written, or a segment's index can't be read.
+    pub async fn trim_old(
+        &self,
+        policy: &(dyn Fn(u64) -> Option<Retention> + Sync),
+    ) -> Result<Retained, AppendError> {
         let mut done = Retained {
             age_suspended: self.shared.clock.wall_jump_ms().abs() > MAX_JUMP_MS,
             ..Retained::default()
@@ -69,7 +82,6 @@ impl Wal {
             });
             done.trimmed = self.trim(trims.collect()).await?;
         }
-        done.released = self.release_unwanted().await?;
         Ok(done)
     }
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use tidelog_format::block::{BLOCK, BLOCK_U64};
 use tidelog_format::name;
-use tidelog_io::{Access, Buf, Disk, DiskFile, Fault, IoError};
+use tidelog_io::{Access, Buf, DirEntry, Disk, DiskFile, Fault, IoError};
 
 use crate::recovery::{SegmentFile, SpanEnd};
 use crate::seal::read_trailer;
@@ -103,10 +103,18 @@ impl<D: Disk> SpanFiles<D> {
     }
 }
 
+/// What is in a folder; nothing where it is not there yet.
+async fn list_if_there<D: Disk>(disk: &D, dir: &Path) -> Result<Vec<DirEntry>, IoError> {
+    match disk.list(dir).await {
+        Err(error) if error.kind() == Fault::NotFound => Ok(Vec::new()),
+        listed => listed,
+    }
+}
+
 /// A span's segments in a folder, in their order.
 async fn segments_in<D: Disk>(disk: &D, dir: &Path, epoch: u32) -> Result<Vec<SegmentFile>, IoError> {
     let mut files = Vec::new();
-    for entry in disk.list(dir).await? {
+    for entry in list_if_there(disk, dir).await? {
         if let Some((_, number)) = name::parse_segment(&entry.name).filter(|(of, _)| *of == epoch) {
             files.push(SegmentFile { id: SegmentId { number, epoch }, len: entry.len });
         }
@@ -129,11 +137,7 @@ async fn open_if_there<D: Disk>(disk: &D, path: &Path) -> Result<Option<D::File>
 /// # Errors
 /// A failing disk.
 pub async fn epochs_in<D: Disk>(disk: &D, dir: &Path) -> Result<Vec<u32>, IoError> {
-    let entries = match disk.list(dir).await {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == Fault::NotFound => Vec::new(),
-        Err(error) => return Err(error),
-    };
+    let entries = list_if_there(disk, dir).await?;
     let mut epochs: Vec<u32> =
         entries.iter().filter_map(|entry| name::parse_segment(&entry.name)).map(|(epoch, _)| epoch).collect();
     epochs.sort_unstable();

@@ -70,6 +70,11 @@ impl Wal {
         self.shared.shard
     }
 
+    /// Whether it is the same log: the one that was opened with the other.
+    pub fn is_same(&self, other: &Wal) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// Epoch of the span that is written.
     pub fn epoch(&self) -> u32 {
         self.shared.epoch

@@ -211,6 +211,33 @@ impl Member {
     }
 }
 
+/// The group as a store: who carries the rules of shards out decides what an outcome that is not clear means to it.
+impl MetaStore for Member {
+    async fn propose(&self, command: Command) -> Result<Outcome, Unavailable> {
+        match Member::propose(self, command).await {
+            Ok(applied) => Ok(Outcome::Applied { applied, version: Member::recent(self).version }),
+            Err(ChangeError::Illegal(why)) => Ok(Outcome::Illegal(why)),
+            Err(ChangeError::Unavailable(why)) => Err(why),
+            Err(ChangeError::Unknown) => Ok(Outcome::Indeterminate),
+            Err(error @ (ChangeError::Append(_) | ChangeError::Meta(_))) => {
+                Err(Unavailable::Broken(error.to_string()))
+            }
+        }
+    }
+
+    async fn read(&self) -> Result<Arc<State>, Unavailable> {
+        Member::read(self).await
+    }
+
+    fn recent(&self) -> Arc<State> {
+        Member::recent(self)
+    }
+
+    fn watch(&self) -> watch::Receiver<u64> {
+        Member::watch(self)
+    }
+}
+
 fn unexpected(answered: &Answered) -> Unavailable {
     Unavailable::Broken(format!("the metadata's leader answered something else: {answered:?}"))
 }

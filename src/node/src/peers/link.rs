@@ -43,6 +43,11 @@ impl Link {
         !self.over.load(Ordering::Relaxed)
     }
 
+    /// Dials if it does not stand.
+    pub(super) fn want(&self) {
+        self.wanted.notify_one();
+    }
+
     pub(super) fn stands(&self) -> bool {
         self.stands.load(Ordering::Relaxed)
     }

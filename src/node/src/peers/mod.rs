@@ -206,6 +206,16 @@ impl Peers {
         }
     }
 
+    /// Has a connection of this lane to a directory dialled, if none stands, though there is nothing to send.
+    pub(crate) fn dial(&self, to: StoreId, lane: Lane) {
+        // Where it is not known yet there is nothing to be done.
+        if let Ok(link) = self.link(to, "", lane)
+            && !link.stands()
+        {
+            link.want();
+        }
+    }
+
     /// Whether a connection of this lane to a directory stands.
     pub(crate) fn reaches(&self, to: StoreId, lane: Lane) -> bool {
         self.links().get(&(to.0, lane)).is_some_and(|link| link.stands())

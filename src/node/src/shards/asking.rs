@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tidelog_io::random;
-use tidelog_meta::{Command, Illegal, Leader, Outcome, SpanState};
+use tidelog_meta::{Command, Illegal, Leader, NewSpan, Outcome, SpanState};
 use tidelog_replica::follower;
 use tidelog_replica::leader;
 use tidelog_replica::sealer::{self, Sealer, Substitute};
@@ -76,6 +76,19 @@ impl Held {
         self.carry_out(&mut rules, effects);
     }
 
+    /// The span that is to follow, if there can be one now. `end`: where the last one is about to end.
+    pub(super) fn next_span(
+        &self,
+        rules: &Rules,
+        survivors: &[Replica],
+        end: Option<u64>,
+    ) -> Option<NewSpan> {
+        let salt = random::salt();
+        let takers = self.around.takers(&rules.state, usize::from(salt[0]));
+        let wanted = (takers, self.around.spread);
+        view::next_span(&rules.state, self.shard, survivors, end, wanted, salt)
+    }
+
     pub(super) fn ask_to_commit(
         self: &Arc<Held>,
         rules: &mut Rules,
@@ -87,8 +100,7 @@ impl Held {
         let Some(sealing) = rules.sealing.as_mut().filter(|sealing| !sealing.committing) else { return };
         sealing.committing = true;
         let epoch = sealing.sealer.span().epoch;
-        let (spread, salt) = (self.around.spread, random::salt());
-        let next = view::next_span(&rules.state, self.shard, survivors, Some(end.lsn), spread, salt);
+        let next = self.next_span(rules, survivors, Some(end.lsn));
         let substitutes = substitutes.iter().map(view::listed_substitute).collect();
         let (shard, end, chain) = (self.shard, end.lsn, end.chain);
         let command = Command::CommitSeal { shard, epoch, attempt, end, chain, substitutes, next };
@@ -115,8 +127,7 @@ impl Held {
             return;
         }
         self.around.metrics.closes.inc();
-        let (spread, salt) = (self.around.spread, random::salt());
-        let next = view::next_span(&rules.state, self.shard, &span.replicas, Some(end.lsn), spread, salt);
+        let next = self.next_span(rules, &span.replicas, Some(end.lsn));
         let held = Arc::clone(self);
         self.around.runtime.spawn(async move {
             let outcome = match next {
@@ -146,10 +157,7 @@ impl Held {
         if !rules.follower.is_whole(after) {
             return;
         }
-        let (spread, me) = (self.around.spread, [self.around.me.replica()]);
-        let Some(span) = view::next_span(&rules.state, self.shard, &me, None, spread, random::salt()) else {
-            return;
-        };
+        let Some(span) = self.next_span(rules, &[self.around.me.replica()], None) else { return };
         let held = Arc::clone(self);
         self.around.runtime.spawn(async move {
             let command = Command::OpenNextSpan { shard: held.shard, after, span };

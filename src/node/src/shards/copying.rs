@@ -30,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Of the nodes that could take the place of a lost holder each has its turn for so long: it may be dead.
 const TURN: Duration = Duration::from_secs(2);
 
+/// After a copy for which nobody had all frames, where this node need not have one.
+const REST: Duration = Duration::from_secs(60);
+
 /// Files of a copy, on the thread of the files.
 pub(super) type Aside = Arc<Mutex<CopyFiles<Posix>>>;
 
@@ -51,6 +54,8 @@ struct Copying {
     /// The files, as they were listed.
     listed: BTreeMap<u64, SealedFile>,
     in_place: bool,
+    /// For now.
+    given_up: bool,
 }
 
 impl Held {
@@ -74,16 +79,22 @@ impl Held {
         });
     }
 
-    /// Where a holder of a sealed span is lost for ever, a node that holds nothing of it takes its place.
-    pub(super) fn replace_lost(self: &Arc<Held>, rules: &mut Rules, now: Duration) {
+    /// Where a sealed span has fewer holders than it could have, or one that is lost for ever, a node that holds nothing of it
+    /// becomes one.
+    pub(super) fn fill_up(self: &Arc<Held>, rules: &mut Rules, now: Duration) {
         let state = Arc::clone(&rules.state);
         let Some(chain) = state.chains.get(&self.shard) else { return };
         let me = self.around.me.node;
         let turn = usize::try_from(now.as_millis() / TURN.as_millis()).unwrap_or(0);
+        let wanted = self.around.could_hold(&state);
         let short = |span: &&tidelog_meta::Span| {
-            !span.is_unsealed() && span.replicas.iter().any(|replica| view::is_lost(&state, replica.node))
+            let lost = span.replicas.iter().any(|replica| view::is_lost(&state, replica.node));
+            !span.is_unsealed() && !span.is_on(me) && (lost || span.replicas.len() < wanted)
         };
         for span in chain.spans.iter().filter(short) {
+            if rules.not_before.get(&span.epoch).is_some_and(|before| now < *before) {
+                continue;
+            }
             let fit = |(node, known): &(&u64, &tidelog_meta::Node)| {
                 known.state == NodeState::ReadWrite && !span.is_on(**node)
             };
@@ -105,7 +116,7 @@ impl Copying {
             let lost = view::lost(&rules.state, held.shard, epoch);
             let turn = usize::from(random::salt()[0]);
             let span = view::span(&rules.state, held.shard, epoch);
-            (listed, span.and_then(|span| Copier::new(me, span, lost, turn)))
+            (listed, span.and_then(|span| Copier::new(me, span, lost, held.around.spread, turn)))
         };
         let (Some(listed), Some(copier)) = (listed, made) else { return Ok(()) };
         let (spec, base) = (held.around.place.spec(held.shard, epoch), base_of(&listed));
@@ -116,7 +127,7 @@ impl Copying {
         let held = Arc::clone(held);
         let listed = found.iter().map(|(file, _)| (file.number, *file)).collect();
         let aside = Arc::new(Mutex::new(aside));
-        let mut copying = Copying { held, epoch, copier, aside, listed, in_place: false };
+        let mut copying = Copying { held, epoch, copier, aside, listed, in_place: false, given_up: false };
         tracing::info!(shard = copying.held.shard, epoch, "copying a sealed span from its other holders");
         copying.run(VecDeque::from([Event::Found { files: found }, Event::Tick])).await
     }
@@ -129,7 +140,7 @@ impl Copying {
                     self.carry_out(effect, &mut events).await?;
                 }
             }
-            if self.copier.is_over() {
+            if self.copier.is_over() || self.given_up {
                 return Ok(());
             }
             tokio::time::sleep(TICK).await;
@@ -176,13 +187,22 @@ impl Copying {
                 let copied = self.on_files(finish).await?;
                 events.push_back(verified(&copied));
             }
-            Effect::Lacks { lsn } => tracing::error!(
-                shard = self.held.shard,
-                epoch = self.epoch,
-                lsn,
-                "no holder has this frame intact: the span cannot be copied. It goes on to be looked for; bring a holder \
-                 back that has it"
-            ),
+            Effect::Lacks { lsn } => {
+                tracing::error!(
+                    shard = self.held.shard,
+                    epoch = self.epoch,
+                    lsn,
+                    "no holder has this frame intact: the span cannot be copied. It goes on to be looked for; bring a \
+                     holder back that has it"
+                );
+                let mut rules = self.held.rules();
+                let me = self.held.around.me.node;
+                if rules.state.span(self.held.shard, self.epoch).is_some_and(|span| !span.is_on(me)) {
+                    // A node that was alone has let go of its first segments by itself; the rest stays where it is.
+                    rules.not_before.insert(self.epoch, self.held.around.now() + REST);
+                    self.given_up = true;
+                }
+            }
             Effect::Adopt => {
                 let (reply, adopted) = oneshot::channel();
                 self.held.job(Job::Adopt { epoch: self.epoch, aside: Arc::clone(&self.aside), reply });
@@ -190,7 +210,7 @@ impl Copying {
                 self.in_place = true;
                 events.push_back(Event::Adopted);
             }
-            Effect::Swap { old, manifest } => self.swap(&old, manifest).await,
+            Effect::Swap { old, manifest } => self.swap(old.as_ref(), manifest).await,
             Effect::Copied { end } => {
                 self.held.around.metrics.copied.inc();
                 let epoch = self.epoch;
@@ -243,7 +263,14 @@ impl Copying {
             let grows = files.first().is_some_and(|first| first.number >= from);
             all.extend(files);
             if !more || !grows {
-                return Some(all);
+                // A holder that has not all of it lists nothing.
+                let has_frames = self
+                    .held
+                    .rules()
+                    .state
+                    .span(shard, epoch)
+                    .is_some_and(|span| span.sealed().is_some_and(|(end, _)| end > span.base));
+                return Some(all).filter(|all| !all.is_empty() || !has_frames);
             }
         }
     }
@@ -280,11 +307,12 @@ impl Copying {
         }
     }
 
-    async fn swap(&self, old: &tidelog_replica::span::Replica, manifest: [u8; 16]) {
+    async fn swap(&self, old: Option<&tidelog_replica::span::Replica>, manifest: [u8; 16]) {
         let (shard, epoch) = (self.held.shard, self.epoch);
-        let (old, new) = (view::listed_replica(old), view::listed_replica(&self.held.around.me.replica()));
+        let (old, new) =
+            (old.map(view::listed_replica), view::listed_replica(&self.held.around.me.replica()));
         let manifest = Manifest(manifest);
-        let command = Command::SwapReplica { shard, epoch, old: Some(old), new, manifest };
+        let command = Command::SwapReplica { shard, epoch, old, new, manifest };
         // What became of it the metadata shows.
         let _ = self.held.around.meta.propose(command).await;
         self.held.refresh(&mut self.held.rules());

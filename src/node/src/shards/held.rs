@@ -1,6 +1,6 @@
 //! One shard: the rules of its follower, its leader and its coordinator, and what they want done.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tidelog_replica::frame::Frame;
 use tidelog_replica::leader::{self, Leader};
 use tidelog_replica::message::{Envelope, From, Request};
 use tidelog_replica::sealer::{self, Sealer};
-use tidelog_replica::span::{Place, SpanState};
+use tidelog_replica::span::{Replica, Span, SpanState};
 use tidelog_replica::succession;
 use tidelog_replica::suspicion::{Suspect, Suspicion};
 use tidelog_wal::{FrameWriter, Wal};
@@ -22,9 +22,17 @@ use super::{Around, view, words};
 use crate::peers::Peer;
 use crate::ring::RingError;
 use crate::shards::store::{self, Job};
+use crate::spans::{OpenedSpan, replica_of, span_of};
 
 /// A holder that cannot be written for so long makes the leader end the span.
 const LACKING: Duration = Duration::from_secs(1);
+/// Of a span that cannot acknowledge because its other holders are silent for so long, the leader asks for another one.
+const SILENT: Duration = Duration::from_millis(1500);
+/// The metadata was read for sure at most so long ago where a span is ended that could go on: without a quorum it would have
+/// no next one.
+const SURE: Duration = Duration::from_millis(2500);
+/// Between two looks at what is not urgent.
+const LOOK: Duration = Duration::from_millis(100);
 /// Reads for coordinators at once.
 const READS: usize = 16;
 
@@ -33,7 +41,7 @@ const READS: usize = 16;
 pub(crate) struct Serving {
     pub(crate) wal: Wal,
     /// The span.
-    pub(crate) epoch: u32,
+    pub(crate) opened: OpenedSpan,
     /// Whether this process leads it; otherwise only reads are served.
     pub(crate) leads: bool,
 }
@@ -63,6 +71,12 @@ pub(super) struct Rules {
     pub(super) sealing: Option<Sealing>,
     suspicion: Suspicion,
     pub(super) state: Arc<State>,
+    /// The shard's last span, as that state has it.
+    last: Option<Span>,
+    /// When a state was known to be the newest one.
+    sure_at: Duration,
+    /// When what is not urgent was looked at.
+    looked_at: Duration,
     /// Where a follower's frames go, and of which span.
     pub(super) following: Option<(u32, FrameWriter)>,
     /// The appender's log, to be woken.
@@ -81,6 +95,8 @@ pub(super) struct Rules {
     pub(super) starting: bool,
     /// Spans that are being copied.
     pub(super) copies: BTreeSet<u32>,
+    /// Spans that nobody could give whole: another try is not made before.
+    pub(super) not_before: BTreeMap<u32, Duration>,
 }
 
 /// A seal that this node coordinates.
@@ -111,12 +127,19 @@ impl Held {
             // An earlier life of this node led it; nobody else has to find that out.
             suspicion.stopped(around.now());
         }
+        if state.last_span(shard).is_some_and(|last| last.replicas.len() == 1 && last.is_on(me.node)) {
+            // And nobody else can.
+            suspicion.alone(around.now());
+        }
         let rules = Rules {
             follower: Follower::new(me.replica(), found.recovered.clone()),
             leader: None,
             sealing: None,
             suspicion,
             state: Arc::new(State::default()),
+            last: None,
+            sure_at: Duration::ZERO,
+            looked_at: Duration::ZERO,
             following: None,
             leading: None,
             own: None,
@@ -127,6 +150,7 @@ impl Held {
             resting: false,
             starting: false,
             copies: BTreeSet::new(),
+            not_before: BTreeMap::new(),
         };
         let held = Arc::new(Held {
             shard,
@@ -148,6 +172,7 @@ impl Held {
 
     pub(super) fn serve(&self, serving: Option<Serving>) {
         self.serving.send_replace(serving);
+        self.around.changes.send_modify(|changes| *changes += 1);
     }
 
     pub(super) fn rules(&self) -> MutexGuard<'_, Rules> {
@@ -317,13 +342,7 @@ impl Held {
         }
     }
 
-    fn send(
-        &self,
-        to: tidelog_replica::span::Replica,
-        envelope: Envelope,
-        request: Request,
-        inputs: &mut VecDeque<Input>,
-    ) {
+    fn send(&self, to: Replica, envelope: Envelope, request: Request, inputs: &mut VecDeque<Input>) {
         if to == self.around.me.replica() {
             inputs.push_back(Input::Follow(follower::Event::Asked(envelope, request)));
         } else {
@@ -387,6 +406,17 @@ impl Held {
             return;
         }
         rules.state = Arc::clone(state);
+        let last = state.last_span(self.shard).map(|last| span_of(self.shard, last));
+        if rules.last.is_some()
+            && last.as_ref().map(|last| last.epoch) != rules.last.as_ref().map(|last| last.epoch)
+        {
+            // Whoever leads the new one gets the time to begin.
+            rules.suspicion.heard(self.around.now());
+        }
+        rules.last = last;
+        if current {
+            rules.sure_at = self.around.now();
+        }
         let view = view::view(state, self.shard, current);
         self.run(&mut rules, Input::Follow(follower::Event::Viewed(view)));
         let of = |epoch: Option<u32>| epoch.and_then(|epoch| view::span(state, self.shard, epoch));
@@ -401,8 +431,8 @@ impl Held {
 
     /// Begins to lead the shard's last span if it is this process's, and everything that its leader must know is here.
     fn lead_if_named(&self, rules: &mut Rules) {
-        let Some(last) = rules.state.last_span(self.shard).map(|last| last.epoch) else { return };
-        let Some(span) = view::span(&rules.state, self.shard, last) else { return };
+        let Some(span) = &rules.last else { return };
+        let last = span.epoch;
         let led = rules.leader.as_ref().is_some_and(|leader| leader.span().epoch >= last);
         if led
             || rules.starting
@@ -438,33 +468,66 @@ impl Held {
         self.step(Input::Lead(leader::Event::Tick));
         let mut rules = self.rules();
         let now = self.around.now();
-        let short = rules.leader.as_ref().is_some_and(|leader| {
-            let lost = |replica: &tidelog_replica::span::Replica| view::is_lost(&rules.state, replica.node);
-            leader.leads() && (leader.span().replicas.iter().any(lost) || leader.lacks_a_copy(now, LACKING))
-        });
-        if short {
+        self.suspect(&mut rules, now);
+        if now < rules.looked_at + LOOK {
+            return;
+        }
+        rules.looked_at = now;
+        if self.wants_another_span(&rules, now) {
             self.run(&mut rules, Input::Lead(leader::Event::Close));
         }
         if let Some(sealing) = &rules.sealing {
             let (epoch, attempt) = (sealing.sealer.span().epoch, sealing.sealer.attempt());
             let lost = view::lost(&rules.state, self.shard, epoch);
-            let takers = view::takers(&rules.state, usize::try_from(attempt).unwrap_or(0));
+            let takers = self.around.takers(&rules.state, usize::try_from(attempt).unwrap_or(0));
             self.run(&mut rules, Input::Seal(sealer::Event::Known { lost, takers }));
             self.run(&mut rules, Input::Seal(sealer::Event::Tick));
         }
         self.lead_if_named(&mut rules);
-        self.suspect(&mut rules, now);
-        self.replace_lost(&mut rules, now);
+        self.fill_up(&mut rules, now);
+    }
+
+    /// Ends the span that is led here, if others hold it too, so that one of them leads the next; whether it does.
+    pub(super) fn hand_over(self: &Arc<Held>) -> bool {
+        let mut rules = self.rules();
+        let leads =
+            rules.leader.as_ref().is_some_and(|leader| leader.leads() && leader.span().replicas.len() > 1);
+        let others = leads && self.around.could_hold(&rules.state) > 1;
+        if others {
+            self.run(&mut rules, Input::Lead(leader::Event::Close));
+        }
+        others
+    }
+
+    /// Whether the span that is led here should end, so that another one follows.
+    fn wants_another_span(&self, rules: &Rules, now: Duration) -> bool {
+        let Some(leader) = rules.leader.as_ref().filter(|leader| leader.leads()) else { return false };
+        let span = leader.span();
+        let lost = |replica: &Replica| view::is_lost(&rules.state, replica.node);
+        if span.replicas.iter().any(lost) || leader.lacks_a_copy(now, LACKING) {
+            return true;
+        }
+        let answer = span.replicas.len() - leader.laggards(now, SILENT).len();
+        let stands_still = answer < span.quorum;
+        let narrow = span.replicas.len() < self.around.could_hold(&rules.state);
+        (stands_still || narrow)
+            && now < rules.sure_at + SURE
+            && self.next_span(rules, &span.replicas, Some(leader.committed())).is_some_and(|next| {
+                // The same holders would stand still again.
+                narrow
+                    || next.replicas.iter().any(|one| !span.replicas.contains(&replica_of(one)))
+                    || next.replicas.len() < span.replicas.len()
+            })
     }
 
     fn suspect(self: &Arc<Held>, rules: &mut Rules, now: Duration) {
-        let Some(last) = rules.state.last_span(self.shard).map(|last| last.epoch) else { return };
-        let Some(last) = view::span(&rules.state, self.shard, last) else { return };
+        let Some(last) = &rules.last else { return };
         let leads = rules.leader.as_ref().is_some_and(Leader::leads) || rules.starting;
         let seals = rules.sealing.is_some() || rules.beginning;
-        match rules.suspicion.suspects(now, &self.around.me.replica(), &last, leads, seals) {
-            Some(Suspect::Seal) => self.begin_seal(rules, last.epoch),
-            Some(Suspect::Follow) => self.open_next(rules, last.epoch),
+        let epoch = last.epoch;
+        match rules.suspicion.suspects(now, &self.around.me.replica(), last, leads, seals) {
+            Some(Suspect::Seal) => self.begin_seal(rules, epoch),
+            Some(Suspect::Follow) => self.open_next(rules, epoch),
             None => {}
         }
     }
@@ -474,11 +537,6 @@ impl Held {
         self.around.metrics.failed.inc();
         tracing::error!(shard = self.shard, %error, "{what}: this store takes no further part in the shard");
         self.step(Input::Follow(follower::Event::Failed));
-    }
-
-    /// Where a span begins.
-    pub(super) fn base(&self, epoch: u32) -> Option<Place> {
-        view::span(&self.rules().state, self.shard, epoch).map(|span| span.base)
     }
 }
 

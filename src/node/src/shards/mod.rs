@@ -39,28 +39,36 @@ mod words;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use tidelog_meta::{Command, METADATA_SHARD, MetaStore, Outcome, State, StoreId, Unavailable};
+use tidelog_meta::{Command, Facts, Heard, METADATA_SHARD, MetaStore, Outcome, State, StoreId, Unavailable};
 use tidelog_proto::peer::Message;
 use tidelog_replica::leader::Limits;
+use tidelog_replica::span::Replica;
 use tidelog_wal::{Options, ShardSpec, Store, Wal};
 use tokio::sync::watch;
 
-use crate::peers::{Handler, Peer, Peers, Reply};
+use crate::peers::{Handler, Lane, Peer, Peers, Reply};
 use crate::ring::{Beside, RingError, Rings};
 use crate::spans::Me;
 
 pub(crate) use files::Files;
-pub(crate) use held::Held;
+pub(crate) use held::{Held, Serving};
 pub(crate) use metrics::ShardsMetrics;
 
 /// Between two looks at the clock.
 const TICK: Duration = Duration::from_millis(20);
 /// The metadata is read this often, whatever it tells by itself.
 const READ_EVERY: Duration = Duration::from_secs(1);
+/// A start waits so long for the shards that nobody else holds.
+const ALONE: Duration = Duration::from_secs(30);
+/// A stop waits so long for others to lead what this node has led.
+const LEAVE: Duration = Duration::from_secs(3);
+/// Times are counted from so long before the start, so that what was before it has a time too.
+const BEFORE: Duration = Duration::from_secs(3600);
 
 /// The metadata, whatever keeps it.
 pub(crate) trait Meta: Send + Sync {
@@ -128,6 +136,10 @@ pub(crate) struct Around {
     pub(crate) metrics: ShardsMetrics,
     /// How many holders a new span gets, where so many nodes live.
     pub(crate) spread: usize,
+    /// This node is about to stop: others lead better.
+    pub(crate) leaving: AtomicBool,
+    /// Counts how often the log that serves a shard has changed.
+    pub(crate) changes: watch::Sender<u64>,
     pub(crate) stopping: watch::Receiver<bool>,
     /// Of the threads that talk to others; the disks' threads have their own.
     pub(crate) runtime: tokio::runtime::Handle,
@@ -136,7 +148,43 @@ pub(crate) struct Around {
 
 impl Around {
     fn now(&self) -> Duration {
-        self.since.elapsed()
+        BEFORE + self.since.elapsed()
+    }
+
+    /// Whether a node is taken for alive: a guess, on which nothing but places and leaders depends.
+    fn is_alive(&self, state: &State, node: u64) -> bool {
+        let reaches = |known: &tidelog_meta::Node| self.peers.reaches(known.store, Lane::Shards);
+        node == self.me.node || state.nodes.get(&node).is_some_and(reaches)
+    }
+
+    /// Who takes new copies, the best first: `turn` says who of equals is first, so that not all go to the same. Nodes that
+    /// are away now come last, and only where two are there without them: else a span would wait for them.
+    fn takers(&self, state: &State, turn: usize) -> Vec<Replica> {
+        let (mut alive, away): (Vec<Replica>, Vec<Replica>) =
+            view::takers(state, turn).into_iter().partition(|taker| self.is_alive(state, taker.node));
+        if self.leaving.load(Ordering::Relaxed) {
+            // Of those that have the records the first one leads.
+            alive.sort_by_key(|taker| taker.node == self.me.node);
+        }
+        if alive.len() > 1 {
+            alive.extend(away);
+        }
+        alive
+    }
+
+    /// How many nodes would hold a new span.
+    fn could_hold(&self, state: &State) -> usize {
+        let alive = view::takers(state, 0).into_iter().filter(|taker| self.is_alive(state, taker.node));
+        alive.count().min(self.spread)
+    }
+
+    /// Keeps a connection to every other node, also where nothing is to be said: whoever can be reached is alive.
+    fn reach_all(&self, state: &State) {
+        let others =
+            state.nodes.iter().filter(|(node, known)| **node != self.me.node && known.state.counts());
+        for (_, known) in others {
+            self.peers.dial(known.store, Lane::Shards);
+        }
     }
 
     /// Sends a message to a node. What does not go out is lost: whoever sends knows how to send again.
@@ -189,6 +237,70 @@ impl Shards {
         Ok(shards)
     }
 
+    /// Waits until this process leads the shards that nobody else holds, or has given up waiting: a shard whose end is
+    /// doubted is not led before somebody decides.
+    pub(crate) async fn until_led_alone(&self) {
+        let me = self.around.me.node;
+        let mut changes = self.changes();
+        let all_led = async {
+            loop {
+                let state = self.around.meta.recent();
+                let alone = |span: &tidelog_meta::Span| span.replicas.len() == 1 && span.is_on(me);
+                let mut last = state.chains.iter().filter_map(|(shard, chain)| Some((*shard, chain.last()?)));
+                if last
+                    .all(|(shard, span)| shard == METADATA_SHARD || !alone(span) || self.led(shard).is_some())
+                {
+                    return;
+                }
+                // The sender lives as long as this.
+                let _ = changes.changed().await;
+            }
+        };
+        if tokio::time::timeout(ALONE, all_led).await.is_err() {
+            tracing::warn!(
+                "not all shards that this node holds alone are led yet: the node starts without them"
+            );
+        }
+    }
+
+    /// Has other holders lead what is led here, as far as there are any, and waits for that.
+    pub(crate) async fn hand_over(&self) {
+        self.around.leaving.store(true, Ordering::Relaxed);
+        let leaving: Vec<Arc<Held>> = self.all().into_iter().filter(|held| held.hand_over()).collect();
+        let mut changes = self.changes();
+        let all_left = async {
+            while leaving.iter().any(|held| self.led(held.shard).is_some()) {
+                let _ = changes.changed().await;
+            }
+        };
+        if tokio::time::timeout(LEAVE, all_left).await.is_err() {
+            tracing::warn!("not all shards have another leader yet: their other holders find one");
+        }
+    }
+
+    /// What is known of the nodes, for the places of new spans.
+    pub(crate) fn facts(&self, state: &State) -> Facts {
+        let alive = state.nodes.keys().copied().filter(|node| self.around.is_alive(state, *node));
+        let heard = alive.map(|node| (node, Heard { silent_ms: 0, free_bytes: u64::MAX }));
+        Facts { nodes: heard.collect(), ..Facts::default() }
+    }
+
+    /// Counts how often the log that serves a shard has changed.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.around.changes.subscribe()
+    }
+
+    /// For `/metrics`.
+    pub(crate) fn metrics(&self) -> ShardsMetrics {
+        self.around.metrics.clone()
+    }
+
+    /// The log that serves each shard now: of those that another node leads too, while this one follows.
+    pub(crate) fn serving(&self) -> BTreeMap<u64, Serving> {
+        let serving = |held: &Arc<Held>| Some((held.shard, held.serving().borrow().clone()?));
+        self.all().iter().filter_map(serving).collect()
+    }
+
     fn all(&self) -> Vec<Arc<Held>> {
         self.held.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
@@ -207,6 +319,7 @@ impl Shards {
     /// Takes a state of the metadata.
     async fn look(&self, state: Arc<State>, current: bool) -> Result<(), RingError> {
         self.around.peers.learn(Arc::clone(&state));
+        self.around.reach_all(&state);
         for shard in state.chains.keys().copied().filter(|shard| *shard != METADATA_SHARD) {
             let held = match self.get(shard) {
                 Some(held) => held,

@@ -118,10 +118,10 @@ impl Held {
         });
     }
 
-    /// Lists the files of a span that is whole here.
+    /// Lists the files of a span that is whole here; none of one that is not, so that whoever asks turns to another holder.
     pub(super) fn list(self: &Arc<Held>, epoch: u32, from: u64, reply: Reply) {
         if !self.rules().follower.is_whole(epoch) {
-            return;
+            return reply.send(&Message::Files { shard: self.shard, epoch, files: Vec::new(), more: false });
         }
         let held = Arc::clone(self);
         self.around.runtime.spawn(async move {

@@ -68,7 +68,7 @@ enum Writer {
 pub(super) struct FoundOnDisk {
     pub(super) recovered: Recovered,
     /// The last span, if it is open, gone on with.
-    following: Option<(u32, Followed)>,
+    following: Option<(OpenedSpan, Followed)>,
 }
 
 /// Why a span is not written here.
@@ -140,7 +140,7 @@ pub(super) async fn recover(around: &Around, shard: u64, state: &State) -> Resul
                     open.reach = seen.await??.reach;
                 }
                 found.recovered.open.push(open);
-                found.following = Some((epoch, followed));
+                found.following = view::opened(state, shard, epoch).map(|opened| (opened, followed));
             }
         }
     }
@@ -171,14 +171,21 @@ fn found_of(epoch: u32, base: Place, ended: &Ended) -> follower::Found {
 async fn end(around: &Around, shard: u64, listed: &Listed, end: SpanEnd) -> Result<Ending, Unwritten> {
     let spec = around.place.spec(shard, listed.epoch);
     let (base, options, span) = (base_of(listed), around.options.clone(), (listed.base, end));
+    let is_alone = matches!(&listed.replicas[..], [one] if one.node == around.me.node);
     around
         .files
         .run(async move |disk| {
             let epochs = epochs_in(&disk, &spec.dir).await?;
             let sealed = SpanFiles::new(disk.clone(), spec.dir.clone(), spec.epoch).sealed().await?;
             let empty = span.0 == end.lsn && !epochs.contains(&spec.epoch);
-            if sealed.whole == Some(span) || empty {
+            // What a node had for itself alone it has let go of by its own retention: the first segments may be gone.
+            let let_go = sealed.whole.is_some_and(|(base, found)| is_alone && base > span.0 && found == end);
+            if sealed.whole == Some(span) || empty || let_go {
                 return Ok(Ending::Whole);
+            }
+            if !epochs.contains(&spec.epoch) {
+                // No frame of it has come here.
+                return Ok(Ending::Short(SpanEnd { lsn: base.lsn, chain: base.chain }));
             }
             let newer = epochs.into_iter().any(|epoch| epoch > spec.epoch);
             let ended = match newer {
@@ -207,8 +214,8 @@ pub(super) async fn run(held: Weak<Held>, found: FoundOnDisk, mut jobs: mpsc::Un
     let (mut store, around) = {
         let Some(held) = held.upgrade() else { return };
         let mut store = OnDisk { writer: Writer::Nobody, ended: BTreeMap::new() };
-        if let Some((epoch, followed)) = found.following {
-            store.followed(&held, epoch, followed);
+        if let Some((opened, followed)) = found.following {
+            store.followed(&held, opened, followed);
         }
         (store, Arc::clone(&held.around))
     };
@@ -287,14 +294,16 @@ impl OnDisk {
         let spec = held.around.place.spec(held.shard, epoch);
         let options = held.around.options.clone();
         let followed = held.around.rings.follow_shard(spec, base_of(&listed), options).await?;
-        self.followed(held, epoch, followed);
+        let opened = view::opened(&held.rules().state, held.shard, epoch).ok_or(Unwritten::Unknown)?;
+        self.followed(held, opened, followed);
         Ok(())
     }
 
-    fn followed(&mut self, held: &Arc<Held>, epoch: u32, followed: Followed) {
+    fn followed(&mut self, held: &Arc<Held>, opened: OpenedSpan, followed: Followed) {
         let Followed { wal, writer, .. } = followed;
+        let epoch = opened.span.epoch;
         held.rules().following = Some((epoch, writer.clone()));
-        held.serve(Some(Serving { wal: wal.clone(), epoch, leads: false }));
+        held.serve(Some(Serving { wal: wal.clone(), opened, leads: false }));
         self.writer = Writer::Follower { epoch, wal, writer };
     }
 
@@ -435,12 +444,8 @@ impl OnDisk {
         self.end_older(held, epoch).await?;
         let (opened, listed) = {
             let rules = held.rules();
-            let chain = rules.state.chains.get(&held.shard).ok_or(Unwritten::Unknown)?;
-            let listed = chain.span(epoch).cloned().ok_or(Unwritten::Unknown)?;
-            let span = view::span(&rules.state, held.shard, epoch).ok_or(Unwritten::Unknown)?;
-            let previous = chain.spans.iter().rev().map(|span| span.epoch).find(|before| *before < epoch);
-            let spans = chain.spans.len();
-            (OpenedSpan { span, salt: listed.salt, previous, spans, sealed: None }, listed)
+            let listed = rules.state.span(held.shard, epoch).cloned().ok_or(Unwritten::Unknown)?;
+            (view::opened(&rules.state, held.shard, epoch).ok_or(Unwritten::Unknown)?, listed)
         };
         let spec = held.around.place.spec(held.shard, epoch);
         let options = held.around.options.clone();
@@ -459,7 +464,7 @@ impl OnDisk {
         let (wal, _) = found.open(open).await?;
         tracing::info!(shard = held.shard, epoch, base = listed.base, "this node leads the span");
         held.rules().leading = Some(wal.clone());
-        held.serve(Some(Serving { wal: wal.clone(), epoch, leads: true }));
+        held.serve(Some(Serving { wal: wal.clone(), opened, leads: true }));
         self.writer = Writer::Leader { epoch, wal };
         held.around.metrics.led.inc();
         Ok(())

@@ -9,7 +9,7 @@ use tidelog_replica::sealer;
 use tidelog_replica::span::{Replica, Span};
 use tidelog_replica::succession::{Succession, Taker};
 
-use crate::spans::{replica_of, span_of};
+use crate::spans::{OpenedSpan, replica_of, span_of};
 
 /// A shard whose spans had so many holders never acknowledges on one disk.
 const WIDE: u8 = 3;
@@ -47,7 +47,7 @@ pub(super) fn lost(state: &State, shard: u64, epoch: u32) -> Vec<Replica> {
     replicas.iter().filter(|replica| is_lost(state, replica.node)).map(replica_of).collect()
 }
 
-/// Who takes new copies; `turn` says who comes first, so that not all go to the same.
+/// Nodes that take new copies, alive or not; `turn` says who comes first.
 pub(super) fn takers(state: &State, turn: usize) -> Vec<Replica> {
     let takes = state.nodes.iter().filter(|(_, known)| known.state == NodeState::ReadWrite);
     let mut takers: Vec<Replica> =
@@ -58,21 +58,29 @@ pub(super) fn takers(state: &State, turn: usize) -> Vec<Replica> {
     takers
 }
 
+/// A shard's span, as it is opened here.
+pub(super) fn opened(state: &State, shard: u64, epoch: u32) -> Option<OpenedSpan> {
+    let chain = state.chains.get(&shard)?;
+    let listed = chain.span(epoch)?;
+    let previous = chain.spans.iter().rev().map(|span| span.epoch).find(|before| *before < epoch);
+    let spans = chain.spans.len();
+    Some(OpenedSpan { span: span_of(shard, listed), salt: listed.salt, previous, spans, sealed: None })
+}
+
 /// The span that is to follow, by the rules. `end` is where the last one is about to end, all of it held by `survivors`;
-/// `wanted` is the number of holders.
+/// `takers` may hold it, the best first, and `wanted` is how many of them.
 pub(super) fn next_span(
     state: &State,
     shard: u64,
     survivors: &[Replica],
     end: Option<u64>,
-    wanted: usize,
+    (takers, wanted): (Vec<Replica>, usize),
     salt: Salt,
 ) -> Option<NewSpan> {
     let view = view(state, shard, false);
     let taker =
         |replica: Replica| Some(Taker { replica, incarnation: state.nodes.get(&replica.node)?.incarnation });
-    let turn = usize::from(salt[0]);
-    let takers: Vec<Taker> = takers(state, turn).into_iter().filter_map(taker).collect();
+    let takers: Vec<Taker> = takers.into_iter().filter_map(taker).collect();
     let least = if state.chains.get(&shard).is_some_and(|chain| chain.widest >= WIDE) { 2 } else { 1 };
     let succession = Succession { spans: &view.spans, end, survivors, takers: &takers, wanted, least };
     let next = succession.next()?;

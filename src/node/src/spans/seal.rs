@@ -17,17 +17,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use tidelog_format::promise::Promises;
 use tidelog_io::random::Entropy;
-use tidelog_meta::{Applied, Command, Span as Listed, StoreId};
+use tidelog_meta::{Applied, Command, METADATA_SHARD, Span as Listed, Spread, StoreId};
 use tidelog_replica::follower::{self, Follower};
 use tidelog_replica::grade::grade;
+use tidelog_replica::leader::Limits;
 use tidelog_replica::message::{Answer, Envelope, From, Grade, Request};
 use tidelog_replica::sealer::{self, Sealer};
 use tidelog_replica::span::Place;
-use tidelog_wal::{Ended, FIRST_LSN, OpenSpan, Status};
+use tidelog_wal::{Ended, FIRST_LSN, OpenSpan, Status, epochs_in};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::Config;
@@ -35,6 +38,7 @@ use crate::metadata::Metadata;
 use crate::node::Shard;
 use crate::open::{self, StartError};
 use crate::ring::{Beside, Found, RingError, Rings};
+use crate::shards::{Around, Files, Meta, Place as Home, Shards, ShardsMetrics};
 use crate::spans::lead::{Lead, Unled};
 use crate::spans::{Me, OpenedSpan, Sealed, base_of, is_here, span_of};
 use tidelog_wal::Store;
@@ -73,6 +77,59 @@ impl Start<'_> {
         self.commit(&mut sealing).await?;
         reached(Point::Committed)?;
         self.open(sealing).await
+    }
+
+    /// Takes part in the shards that this node holds together with others; `starts` says that this process starts, if that is
+    /// still to be said.
+    pub(crate) async fn take_part(
+        &self,
+        starts: Option<Command>,
+        on_disk: &[u64],
+        stopping: watch::Receiver<bool>,
+    ) -> Result<Shards, StartError> {
+        if let Some(starts) = starts {
+            self.metadata.propose(starts).await?;
+        }
+        let Some(member) = self.metadata.member() else { return Err(RingError::Gone.into()) };
+        let files = Files::start()?;
+        self.check_spans(&files, on_disk).await?;
+        let around = Around {
+            me: self.me,
+            place: Home::of(self.store),
+            options: self.config.shard_options(),
+            rings: Arc::clone(self.rings),
+            files,
+            beside: self.beside.clone(),
+            peers: member.peers().clone(),
+            meta: Arc::clone(member) as Arc<dyn Meta>,
+            limits: Limits::default(),
+            metrics: ShardsMetrics::default(),
+            spread: Spread::default().replicas,
+            leaving: AtomicBool::new(false),
+            changes: watch::Sender::new(0),
+            stopping,
+            runtime: tokio::runtime::Handle::current(),
+            since: Instant::now(),
+        };
+        let shards = Shards::start(around).await?;
+        shards.until_led_alone().await;
+        Ok(shards)
+    }
+
+    /// Where a node was alone before there were spans, its files are of epochs that the metadata does not know.
+    async fn check_spans(&self, files: &Files, on_disk: &[u64]) -> Result<(), StartError> {
+        let alone = self.metadata.read(|state| state.nodes.len() == 1);
+        for shard in on_disk.iter().copied().filter(|shard| alone && *shard != METADATA_SHARD) {
+            let known = self.metadata.read(|state| state.shards.contains_key(&shard));
+            let first =
+                self.metadata.read(|state| state.chains.get(&shard)?.spans.first().map(|one| one.epoch));
+            let dir = self.store.shard_dir(shard);
+            let epochs = files.run(async move |disk| epochs_in(&disk, &dir).await).await??;
+            if known && epochs.first().is_some_and(|epoch| first.is_none_or(|first| *epoch < first)) {
+                return Err(StartError::Spanless { shard });
+            }
+        }
+        Ok(())
     }
 
     /// Opens the first spans of shards that have none, and begins to seal the last span of every shard.

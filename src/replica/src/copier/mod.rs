@@ -175,8 +175,8 @@ pub enum Effect {
     Adopt,
     /// Have the metadata name this store as a holder.
     Swap {
-        /// In whose place.
-        old: Replica,
+        /// In whose place; `None`: as one more.
+        old: Option<Replica>,
         /// Digest of the list of files.
         manifest: [u8; 16],
     },
@@ -207,6 +207,8 @@ pub struct Copier {
     span: Span,
     end: Place,
     lost: Vec<Replica>,
+    /// So many holders the span may have.
+    holders: usize,
     phase: Phase,
     /// Which holder is asked.
     turn: usize,
@@ -223,8 +225,9 @@ pub struct Copier {
 }
 
 impl Copier {
-    /// Copies a sealed span to this store; `turn` spreads the load over the holders. `None`: it has no end yet.
-    pub fn new(me: Replica, span: Span, lost: Vec<Replica>, turn: usize) -> Option<Copier> {
+    /// Copies a sealed span to this store, which becomes a holder in a lost one's place, or one more where there are fewer
+    /// than `holders`; `turn` spreads the load over the holders. `None`: it has no end yet.
+    pub fn new(me: Replica, span: Span, lost: Vec<Replica>, holders: usize, turn: usize) -> Option<Copier> {
         let end = span.end()?;
         let (phase, moved) = (Phase::Listing, None);
         let (wanted, stored, out) = (Vec::new(), BTreeMap::new(), Vec::new());
@@ -234,6 +237,7 @@ impl Copier {
             span,
             end,
             lost,
+            holders,
             phase,
             turn,
             silent,
@@ -408,12 +412,12 @@ impl Copier {
         }
         let lost = self.span.replicas.iter().find(|replica| self.lost.contains(replica)).copied();
         match lost {
-            None => self.discard(),
-            Some(old) if self.moved.is_none_or(|moved| now >= moved + AGAIN) => {
+            None if self.span.replicas.len() >= self.holders => self.discard(),
+            old if self.moved.is_none_or(|moved| now >= moved + AGAIN) => {
                 self.moved = Some(now);
                 self.out.push(Effect::Swap { old, manifest: self.manifest });
             }
-            Some(_) => {}
+            _ => {}
         }
     }
 

@@ -15,7 +15,7 @@ fn end() -> Place {
 
 /// Holder 3 is short of the span.
 fn copier() -> Copier {
-    Copier::new(replica(3), sealed(), Vec::new(), 0).unwrap()
+    Copier::new(replica(3), sealed(), Vec::new(), 3, 0).unwrap()
 }
 
 fn file(number: u64, len: u64) -> SealedFile {
@@ -167,7 +167,8 @@ fn a_frame_that_nobody_has_is_named_and_the_holders_are_asked_again() {
 
 #[test]
 fn a_newcomer_puts_together_what_the_holders_have() {
-    let mut copier = Copier::new(Replica { node: 9, store: [9; 16] }, sealed(), vec![replica(2)], 0).unwrap();
+    let mut copier =
+        Copier::new(Replica { node: 9, store: [9; 16] }, sealed(), vec![replica(2)], 3, 0).unwrap();
     fetched(&mut copier);
     let effects = copier.step(START, Event::Verified { end: None, files: Vec::new() });
     assert_eq!(effects, [Effect::Gather { node: 1, from: 10, to: 12 }], "it has nothing, and node 2 is lost");
@@ -194,17 +195,17 @@ fn pieces_that_do_not_fit_are_not_stored() {
 #[test]
 fn a_newcomer_is_no_holder_before_the_metadata_says_so() {
     let me = Replica { node: 9, store: [9; 16] };
-    let mut copier = Copier::new(me, sealed(), vec![replica(2)], 0).unwrap();
+    let mut copier = Copier::new(me, sealed(), vec![replica(2)], 3, 0).unwrap();
     fetched(&mut copier);
     copier.step(START, verified());
     assert_eq!(
         copier.step(START, Event::Adopted),
-        [Effect::Swap { old: replica(2), manifest: manifest(&[file(1, 10)]) }]
+        [Effect::Swap { old: Some(replica(2)), manifest: manifest(&[file(1, 10)]) }]
     );
     assert_eq!(copier.step(START, Event::Tick), []);
     assert_eq!(
         copier.step(START + AGAIN, Event::Tick),
-        [Effect::Swap { old: replica(2), manifest: manifest(&[file(1, 10)]) }],
+        [Effect::Swap { old: Some(replica(2)), manifest: manifest(&[file(1, 10)]) }],
         "asked again"
     );
     let swapped = Span { replicas: vec![replica(1), replica(3), me], ..sealed() };
@@ -213,9 +214,22 @@ fn a_newcomer_is_no_holder_before_the_metadata_says_so() {
 }
 
 #[test]
+fn a_newcomer_is_one_more_holder_where_there_are_too_few() {
+    let me = Replica { node: 9, store: [9; 16] };
+    let copied = |wanted| {
+        let mut copier = Copier::new(me, sealed(), Vec::new(), wanted, 0).unwrap();
+        fetched(&mut copier);
+        copier.step(START, verified());
+        copier.step(START, Event::Adopted)
+    };
+    assert_eq!(copied(4), [Effect::Swap { old: None, manifest: manifest(&[file(1, 10)]) }]);
+    assert_eq!(copied(3), [Effect::Discard]);
+}
+
+#[test]
 fn a_copy_that_nobody_needs_any_more_is_discarded() {
     let me = Replica { node: 9, store: [9; 16] };
-    let mut faster = Copier::new(me, sealed(), vec![replica(2)], 0).unwrap();
+    let mut faster = Copier::new(me, sealed(), vec![replica(2)], 3, 0).unwrap();
     fetched(&mut faster);
     faster.step(START, verified());
     faster.step(START, Event::Adopted);
@@ -232,7 +246,7 @@ fn a_copy_that_nobody_needs_any_more_is_discarded() {
 
 #[test]
 fn a_span_without_an_end_is_not_copied() {
-    assert!(Copier::new(replica(3), span(3, 2), Vec::new(), 0).is_none());
+    assert!(Copier::new(replica(3), span(3, 2), Vec::new(), 3, 0).is_none());
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl Machine {
             return;
         };
         let (lost, turn) = (truth::lost(&running.state, shard, epoch), fabric.chance.index(7));
-        let Some(copier) = Copier::new(running.me, span, lost, turn) else { return };
+        let Some(copier) = Copier::new(running.me, span, lost, 0, turn) else { return };
         let (aside, listed) = (BTreeMap::new(), BTreeMap::new());
         let mended = SpanFiles::new(shard, epoch);
         let mut copying = Copying { copier, aside, listed, mended, files: None, in_place: false };
@@ -100,7 +100,7 @@ impl Machine {
             }),
             Effect::Adopt => self.adopt(fabric, shard, epoch),
             Effect::Swap { old, manifest } => {
-                let (old, new) = (Some(truth::meta_replica(&old)), truth::meta_replica(&running.me));
+                let (old, new) = (old.as_ref().map(truth::meta_replica), truth::meta_replica(&running.me));
                 let manifest = Manifest(manifest);
                 let command = Command::SwapReplica { shard, epoch, old, new, manifest };
                 self.call(fabric, Call::Other, Some(command));

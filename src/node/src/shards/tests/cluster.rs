@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -164,6 +165,8 @@ impl Cluster {
             // A holder that lags is soon served from the files.
             limits: Limits { memory_bytes: 128 * 1024, ..Limits::default() },
             spread: 3,
+            leaving: AtomicBool::new(false),
+            changes: watch::Sender::new(0),
             stopping: stop.subscribe(),
             runtime: tokio::runtime::Handle::current(),
             since: Instant::now(),
