@@ -208,6 +208,13 @@ impl Node {
         shards.get(&id).map(|shard| shard.wal.clone())
     }
 
+    /// A reader met damage in a shard: where others hold it too, it is looked for, and fetched again.
+    pub(crate) fn met_damage(&self, shard: u64) {
+        if let Some(shards) = &self.replicated {
+            shards.look_for_damage(shard);
+        }
+    }
+
     /// A topic by name.
     pub(crate) fn topic(&self, name: &str) -> Option<Arc<LiveTopic>> {
         self.topics.read().unwrap_or_else(PoisonError::into_inner).by_name.get(name).cloned()

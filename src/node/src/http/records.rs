@@ -143,7 +143,11 @@ pub(super) async fn read(
     let topic = node.topic(&name).ok_or_else(|| Failure::no_topic(&name))?;
     let mut share = node.budget.share();
     let found = tokio::select! {
-        found = read::read(&topic, partition, &query) => found?,
+        found = read::read(&topic, partition, &query) => found.inspect_err(|failure| {
+            if failure.code == ErrorCode::CorruptStorage && let Ok(live) = topic.partition(partition) {
+                node.met_damage(live.shard);
+            }
+        })?,
         () = node.until_stopping() => return Err(Failure::stopping()),
     };
     let bytes: usize = found.fetched.batches.iter().map(Bytes::len).sum();

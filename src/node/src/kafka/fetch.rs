@@ -65,6 +65,14 @@ pub(super) async fn fetch(node: &Arc<Node>, version: i16, request: FetchRequest)
             break;
         }
     }
+    for one in &wanted {
+        if let Ok(topic) = &one.topic
+            && one.answer.error_code == ErrorCode::KafkaStorageError.number()
+            && let Some(live) = u32::try_from(one.asked.partition).ok().and_then(|n| topic.partition(n).ok())
+        {
+            node.met_damage(live.shard);
+        }
+    }
     for one in &mut wanted {
         if let Ok(topic) = &one.topic
             && one.answer.error_code == ErrorCode::NotLeaderOrFollower.number()

@@ -14,7 +14,7 @@ use tidelog_replica::message::{Envelope, From, Request};
 use tidelog_replica::sealer::{self, Sealer};
 use tidelog_replica::span::{Replica, Span, SpanState};
 use tidelog_replica::succession;
-use tidelog_replica::suspicion::{Suspect, Suspicion};
+use tidelog_replica::suspicion::Suspicion;
 use tidelog_wal::{FrameWriter, Wal};
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -22,17 +22,8 @@ use super::{Around, view, words};
 use crate::peers::Peer;
 use crate::ring::RingError;
 use crate::shards::store::{self, Job};
-use crate::spans::{OpenedSpan, replica_of, span_of};
+use crate::spans::{OpenedSpan, span_of};
 
-/// A holder that cannot be written for so long makes the leader end the span.
-const LACKING: Duration = Duration::from_secs(1);
-/// Of a span that cannot acknowledge because its other holders are silent for so long, the leader asks for another one.
-const SILENT: Duration = Duration::from_millis(1500);
-/// The metadata was read for sure at most so long ago where a span is ended that could go on: without a quorum it would have
-/// no next one.
-const SURE: Duration = Duration::from_millis(2500);
-/// Between two looks at what is not urgent.
-const LOOK: Duration = Duration::from_millis(100);
 /// Reads for coordinators at once.
 const READS: usize = 16;
 
@@ -69,14 +60,14 @@ pub(super) struct Rules {
     pub(super) follower: Follower,
     pub(super) leader: Option<Leader>,
     pub(super) sealing: Option<Sealing>,
-    suspicion: Suspicion,
+    pub(super) suspicion: Suspicion,
     pub(super) state: Arc<State>,
     /// The shard's last span, as that state has it.
-    last: Option<Span>,
+    pub(super) last: Option<Span>,
     /// When a state was known to be the newest one.
-    sure_at: Duration,
+    pub(super) sure_at: Duration,
     /// When what is not urgent was looked at.
-    looked_at: Duration,
+    pub(super) looked_at: Duration,
     /// Where a follower's frames go, and of which span.
     pub(super) following: Option<(u32, FrameWriter)>,
     /// The appender's log, to be woken.
@@ -430,7 +421,7 @@ impl Held {
     }
 
     /// Begins to lead the shard's last span if it is this process's, and everything that its leader must know is here.
-    fn lead_if_named(&self, rules: &mut Rules) {
+    pub(super) fn lead_if_named(&self, rules: &mut Rules) {
         let Some(span) = &rules.last else { return };
         let last = span.epoch;
         let led = rules.leader.as_ref().is_some_and(|leader| leader.span().epoch >= last);
@@ -461,75 +452,6 @@ impl Held {
         rules.leader = Some(Leader::new(span, self.around.limits, self.around.now()));
         (rules.closing, rules.resting) = (false, false);
         true
-    }
-
-    /// Time has passed.
-    pub(super) fn tick(self: &Arc<Held>) {
-        self.step(Input::Lead(leader::Event::Tick));
-        let mut rules = self.rules();
-        let now = self.around.now();
-        self.suspect(&mut rules, now);
-        if now < rules.looked_at + LOOK {
-            return;
-        }
-        rules.looked_at = now;
-        if self.wants_another_span(&rules, now) {
-            self.run(&mut rules, Input::Lead(leader::Event::Close));
-        }
-        if let Some(sealing) = &rules.sealing {
-            let (epoch, attempt) = (sealing.sealer.span().epoch, sealing.sealer.attempt());
-            let lost = view::lost(&rules.state, self.shard, epoch);
-            let takers = self.around.takers(&rules.state, usize::try_from(attempt).unwrap_or(0));
-            self.run(&mut rules, Input::Seal(sealer::Event::Known { lost, takers }));
-            self.run(&mut rules, Input::Seal(sealer::Event::Tick));
-        }
-        self.lead_if_named(&mut rules);
-        self.fill_up(&mut rules, now);
-    }
-
-    /// Ends the span that is led here, if others hold it too, so that one of them leads the next; whether it does.
-    pub(super) fn hand_over(self: &Arc<Held>) -> bool {
-        let mut rules = self.rules();
-        let leads =
-            rules.leader.as_ref().is_some_and(|leader| leader.leads() && leader.span().replicas.len() > 1);
-        let others = leads && self.around.could_hold(&rules.state) > 1;
-        if others {
-            self.run(&mut rules, Input::Lead(leader::Event::Close));
-        }
-        others
-    }
-
-    /// Whether the span that is led here should end, so that another one follows.
-    fn wants_another_span(&self, rules: &Rules, now: Duration) -> bool {
-        let Some(leader) = rules.leader.as_ref().filter(|leader| leader.leads()) else { return false };
-        let span = leader.span();
-        let lost = |replica: &Replica| view::is_lost(&rules.state, replica.node);
-        if span.replicas.iter().any(lost) || leader.lacks_a_copy(now, LACKING) {
-            return true;
-        }
-        let answer = span.replicas.len() - leader.laggards(now, SILENT).len();
-        let stands_still = answer < span.quorum;
-        let narrow = span.replicas.len() < self.around.could_hold(&rules.state);
-        (stands_still || narrow)
-            && now < rules.sure_at + SURE
-            && self.next_span(rules, &span.replicas, Some(leader.committed())).is_some_and(|next| {
-                // The same holders would stand still again.
-                narrow
-                    || next.replicas.iter().any(|one| !span.replicas.contains(&replica_of(one)))
-                    || next.replicas.len() < span.replicas.len()
-            })
-    }
-
-    fn suspect(self: &Arc<Held>, rules: &mut Rules, now: Duration) {
-        let Some(last) = &rules.last else { return };
-        let leads = rules.leader.as_ref().is_some_and(Leader::leads) || rules.starting;
-        let seals = rules.sealing.is_some() || rules.beginning;
-        let epoch = last.epoch;
-        match rules.suspicion.suspects(now, &self.around.me.replica(), last, leads, seals) {
-            Some(Suspect::Seal) => self.begin_seal(rules, epoch),
-            Some(Suspect::Follow) => self.open_next(rules, epoch),
-            None => {}
-        }
     }
 
     /// The disk, or what is on it, is not what it must be: the first failure ends all writing here.

@@ -19,6 +19,7 @@ pub(crate) struct ShardsMetrics {
     pub(super) frames_read: Counter,
     pub(super) reads_dropped: Counter,
     pub(super) damaged: Counter,
+    pub(super) scrubbed_bytes: Counter,
     pub(super) refused: Counter,
     pub(super) full: Counter,
     pub(super) failed: Counter,
@@ -45,6 +46,8 @@ impl ShardsMetrics {
         registry.register("shards_reads_dropped", help, self.reads_dropped);
         let help = "Reads that found a frame damaged that had been durable here";
         registry.register("shards_damaged", help, self.damaged);
+        let help = "Bytes of stored frames read again, to find damage";
+        registry.register("shards_scrubbed_bytes", help, self.scrubbed_bytes);
         registry.register(
             "shards_frames_refused",
             "Messages refused because a frame in them was damaged",

@@ -12,6 +12,8 @@
 //! | `copying.rs` | sealed spans that come from others |
 //! | `files.rs` | the thread that reads and writes files beside the writers |
 //! | `metrics.rs` | what is counted of all that |
+//! | `watching.rs` | what time brings: suspicion, spans with other holders, copies |
+//! | `scrubbing.rs` | sealed spans are read again, to find what the disk has spoiled |
 //! | `view.rs`, `words.rs` | metadata and wire, as the rules have them |
 //!
 //! # Invariants
@@ -31,10 +33,12 @@ mod files;
 mod held;
 mod metrics;
 mod reading;
+mod scrubbing;
 mod store;
 #[cfg(test)]
 mod tests;
 mod view;
+mod watching;
 mod words;
 
 use std::collections::BTreeMap;
@@ -49,7 +53,7 @@ use tidelog_proto::peer::Message;
 use tidelog_replica::leader::Limits;
 use tidelog_replica::span::Replica;
 use tidelog_wal::{Options, ShardSpec, Store, Wal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::peers::{Handler, Lane, Peer, Peers, Reply};
 use crate::ring::{Beside, RingError, Rings};
@@ -58,6 +62,7 @@ use crate::spans::Me;
 pub(crate) use files::Files;
 pub(crate) use held::{Held, Serving};
 pub(crate) use metrics::ShardsMetrics;
+pub(crate) use scrubbing::WAITING;
 
 /// Between two looks at the clock.
 const TICK: Duration = Duration::from_millis(20);
@@ -138,6 +143,8 @@ pub(crate) struct Around {
     pub(crate) spread: usize,
     /// This node is about to stop: others lead better.
     pub(crate) leaving: AtomicBool,
+    /// Shards in which a reader met damage.
+    pub(crate) spoiled: mpsc::Sender<u64>,
     /// Counts how often the log that serves a shard has changed.
     pub(crate) changes: watch::Sender<u64>,
     pub(crate) stopping: watch::Receiver<bool>,
@@ -226,7 +233,7 @@ impl Shards {
     ///
     /// # Errors
     /// A disk that fails, files that are not to be believed.
-    pub(crate) async fn start(around: Around) -> Result<Shards, RingError> {
+    pub(crate) async fn start(around: Around, spoiled: mpsc::Receiver<u64>) -> Result<Shards, RingError> {
         let shards = Shards { around: Arc::new(around), held: Arc::default() };
         if let Ok(state) = shards.around.meta.read().await {
             shards.look(state, true).await?;
@@ -234,6 +241,7 @@ impl Shards {
         shards.around.peers.hand_shards_to(Arc::new(shards.clone()));
         tokio::spawn(shards.clone().follow_metadata());
         tokio::spawn(shards.clone().tick());
+        tokio::spawn(shards.clone().scrub(spoiled));
         Ok(shards)
     }
 

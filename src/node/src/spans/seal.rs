@@ -30,7 +30,7 @@ use tidelog_replica::message::{Answer, Envelope, From, Grade, Request};
 use tidelog_replica::sealer::{self, Sealer};
 use tidelog_replica::span::Place;
 use tidelog_wal::{Ended, FIRST_LSN, OpenSpan, Status, epochs_in};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::config::Config;
@@ -38,7 +38,7 @@ use crate::metadata::Metadata;
 use crate::node::Shard;
 use crate::open::{self, StartError};
 use crate::ring::{Beside, Found, RingError, Rings};
-use crate::shards::{Around, Files, Meta, Place as Home, Shards, ShardsMetrics};
+use crate::shards::{Around, Files, Meta, Place as Home, Shards, ShardsMetrics, WAITING};
 use crate::spans::lead::{Lead, Unled};
 use crate::spans::{Me, OpenedSpan, Sealed, base_of, is_here, span_of};
 use tidelog_wal::Store;
@@ -93,6 +93,7 @@ impl Start<'_> {
         let Some(member) = self.metadata.member() else { return Err(RingError::Gone.into()) };
         let files = Files::start()?;
         self.check_spans(&files, on_disk).await?;
+        let (spoiled, waiting) = mpsc::channel(WAITING);
         let around = Around {
             me: self.me,
             place: Home::of(self.store),
@@ -106,12 +107,13 @@ impl Start<'_> {
             metrics: ShardsMetrics::default(),
             spread: Spread::default().replicas,
             leaving: AtomicBool::new(false),
+            spoiled,
             changes: watch::Sender::new(0),
             stopping,
             runtime: tokio::runtime::Handle::current(),
             since: Instant::now(),
         };
-        let shards = Shards::start(around).await?;
+        let shards = Shards::start(around, waiting).await?;
         shards.until_led_alone().await;
         Ok(shards)
     }

@@ -15,11 +15,11 @@ use tidelog_meta::{
 use tidelog_replica::leader::Limits;
 use tidelog_wal::{Control, Options, ReadError, Wal};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::peers::{Identity, Peers, Settings};
 use crate::ring::Rings;
-use crate::shards::{Around, Files, Place, Shards, ShardsMetrics};
+use crate::shards::{Around, Files, Place, Shards, ShardsMetrics, WAITING};
 use crate::spans::Me;
 
 const CLUSTER: [u8; 16] = [7; 16];
@@ -152,6 +152,7 @@ impl Cluster {
             fill_pause: Duration::ZERO,
             ..Options::default()
         };
+        let (spoiled, waiting) = mpsc::channel(WAITING);
         let around = Around {
             me,
             place: Place { cluster: CLUSTER, ..Place::of(&store) },
@@ -166,12 +167,13 @@ impl Cluster {
             limits: Limits { memory_bytes: 128 * 1024, ..Limits::default() },
             spread: 3,
             leaving: AtomicBool::new(false),
+            spoiled,
             changes: watch::Sender::new(0),
             stopping: stop.subscribe(),
             runtime: tokio::runtime::Handle::current(),
             since: Instant::now(),
         };
-        let shards = Shards::start(around).await.unwrap();
+        let shards = Shards::start(around, waiting).await.unwrap();
         // Locks and identity of the directory live as long as this process.
         std::mem::forget(store);
         self.running.insert(node, Running { shards, stop });

@@ -43,8 +43,7 @@ async fn a_sealed_segment_that_rotted_is_fetched_again_and_the_damaged_one_is_ke
     bytes[5 * 4096 + 300] ^= 1;
     std::fs::write(cluster.dir(leader).join("shards").join(SHARD.to_string()).join(&name), &bytes).unwrap();
     let held = cluster.shards(leader).get(SHARD).unwrap();
-    let end = cluster.meta.state().span(SHARD, first.epoch).unwrap().sealed().unwrap().0;
-    held.frames(first.epoch, first.base, end).await;
+    cluster.shards(leader).look_for_damage(SHARD);
     until("the damaged copy is whole again", || {
         (cluster.files(leader, first.epoch) == sound && held.rules().follower.is_whole(first.epoch))
             .then_some(())
