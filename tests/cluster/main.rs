@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod http;
 mod joining;
 mod kafka;
 mod nodes;

@@ -133,7 +133,10 @@ impl Error {
         matches!(
             self,
             Error::Unreachable { .. }
-                | Error::Status { code: ErrorCode::Overloaded | ErrorCode::ShuttingDown, .. }
+                | Error::Status {
+                    code: ErrorCode::Overloaded | ErrorCode::ShuttingDown | ErrorCode::NotLeader,
+                    ..
+                }
         )
     }
 
@@ -148,7 +151,10 @@ impl Error {
 
 /// Codes of failing servers that are sent before anything was begun. Any other failure may come after the write.
 const fn code_says_nothing_done(code: ErrorCode) -> bool {
-    matches!(code, ErrorCode::Overloaded | ErrorCode::ShuttingDown | ErrorCode::StorageFull)
+    matches!(
+        code,
+        ErrorCode::Overloaded | ErrorCode::ShuttingDown | ErrorCode::NotLeader | ErrorCode::StorageFull
+    )
 }
 
 #[cfg(test)]
@@ -163,7 +169,7 @@ mod tests {
     fn only_answers_that_rule_a_write_out_let_a_produce_be_sent_again() {
         let again: Vec<ErrorCode> =
             ErrorCode::ALL.iter().copied().filter(|code| status(*code).is_unstarted()).collect();
-        assert_eq!(again, [ErrorCode::Overloaded, ErrorCode::ShuttingDown]);
+        assert_eq!(again, [ErrorCode::Overloaded, ErrorCode::ShuttingDown, ErrorCode::NotLeader]);
         for code in ErrorCode::ALL {
             let error = status(*code);
             assert!(!(error.is_unstarted() && error.outcome_unknown()), "{code}");

@@ -86,6 +86,7 @@ pub(crate) fn render(node: &Arc<Node>) -> Result<String, fmt::Error> {
     registry.register("connections", "Connections accepted", connections);
     registry.register("connections_open", "Connections open now", connections_open);
     registry.register("connections_refused", "Connections refused: too many", connections_refused);
+    node.forward.register(&mut registry);
     if let Some(member) = node.metadata.member() {
         member.peers().metrics().register(&mut registry);
     }

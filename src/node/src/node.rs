@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::ring::{Beside, Rings};
 use crate::shards::Shards;
+use crate::routing::forward::Forward;
 use crate::spans::seal::Start;
 use crate::spans::{Me, OpenedSpan};
 use tidelog_meta::{METADATA_SHARD, Retention, Topic};
@@ -106,6 +107,8 @@ pub(crate) struct Node {
     pub(crate) groups: Groups,
     /// On a member of a cluster: its part in the shards that it holds together with others.
     pub(crate) replicated: Option<Shards>,
+    /// The way to other nodes' HTTP ports.
+    pub(crate) forward: Forward,
     /// True once the node is stopping.
     pub(crate) stopping: watch::Sender<bool>,
     /// True once requests have ended: what is said to other nodes ends too.
@@ -144,6 +147,7 @@ impl Node {
             metrics: Metrics::default(),
             producer_ids: ProducerIds::default(),
             started: Instant::now(),
+            forward: Forward::default(),
             stopping,
             ending,
             decompressing: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::failure::Failure;
 use crate::node::{LiveTopic, Node};
+use crate::routing::forward::{self, Hop};
 
 /// What keeps a record from being collected.
 #[derive(Debug, thiserror::Error)]
@@ -114,22 +115,25 @@ fn at_most(record: &Record<'_>) -> usize {
     64 + record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers.sum::<usize>()
 }
 
-/// Appends all batches and waits until they are durable; partitions at once, the batches of one in order.
+/// Appends all batches and waits until they are durable; partitions at once, the batches of one in order. Those of
+/// partitions that other nodes lead are handed on if `hop` allows it.
 pub(crate) async fn append(
+    node: &Arc<Node>,
     topic: &Arc<LiveTopic>,
     batches: Batches,
+    hop: Hop,
 ) -> Result<Vec<PartitionWritten>, Failure> {
     let mut written = Vec::with_capacity(batches.len());
     if batches.len() <= 1 {
         for (partition, batches) in batches {
-            written.push(append_to(topic, partition, batches).await?);
+            written.push(append_to(node, topic, partition, batches, hop).await?);
         }
         return Ok(written);
     }
     let mut appending = JoinSet::new();
     for (partition, batches) in batches {
-        let topic = Arc::clone(topic);
-        appending.spawn(async move { append_to(&topic, partition, batches).await });
+        let (node, topic) = (Arc::clone(node), Arc::clone(topic));
+        appending.spawn(async move { append_to(&node, &topic, partition, batches, hop).await });
     }
     let mut failed = None;
     while let Some(done) = appending.join_next().await {
@@ -144,11 +148,19 @@ pub(crate) async fn append(
 }
 
 async fn append_to(
+    node: &Node,
     topic: &LiveTopic,
     partition: u32,
     batches: Vec<Batch>,
+    hop: Hop,
 ) -> Result<PartitionWritten, Failure> {
     let live = topic.partition(partition)?;
+    if hop == Hop::First
+        && live.led().is_err()
+        && let Some(written) = Box::pin(forward::append(node, topic, partition, &batches)).await?
+    {
+        return Ok(written);
+    }
     let count = batches.iter().map(|batch| u64::from(batch.count())).sum();
     let wal = live.led()?;
     let base_offset = if batches.len() <= 1 {

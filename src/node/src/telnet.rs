@@ -27,6 +27,7 @@ use crate::metrics::sum;
 use crate::node::{LiveTopic, Node};
 use crate::points::collect;
 use crate::produce::{self, Collector};
+use crate::routing::forward::Hop;
 
 /// Reads of one connection that may wait to become durable.
 const WAITING: usize = 4;
@@ -88,7 +89,7 @@ async fn store(node: Arc<Node>, mut waiting: mpsc::Receiver<Collected>) -> Resul
     while let Some((topic, collector)) = waiting.recv().await {
         let batches = collector.finish().map_err(|error| error.to_string())?;
         loop {
-            match produce::append(&topic, batches.clone()).await {
+            match produce::append(&node, &topic, batches.clone(), Hop::First).await {
                 Ok(_) => break,
                 // Nothing was written: what was read waits for room, and the client waits with it.
                 Err(failure) if failure.code == ErrorCode::StorageFull && !node.is_stopping() => {

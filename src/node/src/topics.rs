@@ -58,6 +58,14 @@ impl Node {
         }
     }
 
+    /// A topic that another node knows: this one may not have heard of it yet.
+    pub(crate) async fn topic_heard_of(&self, name: &str) -> Result<Arc<LiveTopic>, Failure> {
+        if self.topic(name).is_none() {
+            self.follow_topics().await?;
+        }
+        self.topic(name).ok_or_else(|| Failure::no_topic(name))
+    }
+
     /// Creates a topic; the request has been checked.
     pub(crate) async fn create_topic(&self, request: &CreateTopic) -> Result<Arc<LiveTopic>, Failure> {
         let _admin = self.admin.lock().await;

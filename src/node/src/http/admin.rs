@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method, Uri};
 use axum::response::Response;
 use tidelog_proto::http::admin::{
     CreateTopic, TopicList, TopicSummary, Trim, Trimmed, check_writable_topic_name,
@@ -16,7 +16,8 @@ use super::body;
 use super::records::{segment, segments};
 use crate::failure::Failure;
 use crate::node::Node;
-use crate::topics;
+use crate::routing;
+use crate::routing::forward::{self, Ask, Hop, Led};
 
 /// `GET /v1/topics`.
 pub(super) async fn list(State(node): State<Arc<Node>>) -> Response {
@@ -37,17 +38,22 @@ pub(super) async fn create(
     let bytes = body::read(&node, &headers, request, &mut share).await?;
     let request = CreateTopic::decode(&body::decoded(&node, &headers, &bytes, &mut share)?)?;
     let topic = node.create_topic(&request).await?;
-    Ok(json(&topics::describe(&topic)))
+    Ok(json(&routing::describe(&node, &topic, Hop::First).await?))
 }
 
 /// `GET /v1/topics/T`.
 pub(super) async fn describe(
     State(node): State<Arc<Node>>,
     path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let name = segment(path)?;
-    let topic = node.topic(&name).ok_or_else(|| Failure::no_topic(&name))?;
-    Ok(json(&topics::describe(&topic)))
+    let hop = Hop::of(&headers);
+    let topic = match hop {
+        Hop::First => node.topic(&name).ok_or_else(|| Failure::no_topic(&name))?,
+        Hop::Last => node.topic_heard_of(&name).await?,
+    };
+    Ok(json(&routing::describe(&node, &topic, hop).await?))
 }
 
 /// `DELETE /v1/topics/T`.
@@ -57,13 +63,18 @@ pub(super) async fn delete(
 ) -> Result<Response, Failure> {
     let name = segment(path)?;
     check_writable_topic_name(&name)?;
-    Ok(json(&node.delete_topic(&name).await?))
+    let topic = node.topic(&name).ok_or_else(|| Failure::no_topic(&name))?;
+    // What cannot be told of it any more does not keep it.
+    let described = routing::describe(&node, &topic, Hop::First).await.ok();
+    let deleted = node.delete_topic(&name).await?;
+    Ok(json(&described.unwrap_or(deleted)))
 }
 
 /// `POST /v1/topics/T/partitions/P/trim`.
 pub(super) async fn trim(
     State(node): State<Arc<Node>>,
     path: Result<Path<(String, String)>, PathRejection>,
+    uri: Uri,
     headers: HeaderMap,
     request: Body,
 ) -> Result<Response, Failure> {
@@ -71,6 +82,14 @@ pub(super) async fn trim(
     let bytes = body::read(&node, &headers, request, &mut share).await?;
     let (name, partition) = segments(path)?;
     let Trim { offset } = Trim::decode(&body::decoded(&node, &headers, &bytes, &mut share)?)?;
+    check_writable_topic_name(&name)?;
+    let topic = node.topic(&name).ok_or_else(|| Failure::no_topic(&name))?;
+    if topic.partition(partition)?.led().is_err() && Hop::of(&headers) == Hop::First {
+        let ask = Ask::of(Method::POST, &uri, &headers, bytes.freeze());
+        if let Led::Answer(answer) = forward::to_leader(&node, &name, partition, &ask).await? {
+            return Ok(answer.into_response());
+        }
+    }
     let start_offset = node.trim(&name, partition, offset).await?;
     Ok(json(&Trimmed { start_offset }))
 }

@@ -21,6 +21,7 @@ use crate::failure::Failure;
 use crate::node::{LiveTopic, Node};
 use crate::points::collect;
 use crate::produce::{self, Batches, Collector};
+use crate::routing::forward::Hop;
 
 /// The version as OpenTSDB's clients read it.
 pub(crate) const REVISION: &str = match option_env!("TIDELOG_REVISION") {
@@ -70,7 +71,7 @@ async fn store(
     if put.success() > 0 {
         let topic = node.topic_to_write(&node.config.topics.tsdb).await?;
         let batches = body::work(bytes.len(), || batches(node, &topic, &put, &mut share))?;
-        let appended = produce::append(&topic, batches);
+        let appended = produce::append(node, &topic, batches, Hop::First);
         match flags.sync_timeout_ms.map(std::time::Duration::from_millis) {
             None => appended.await?,
             Some(after) => tokio::time::timeout(after, appended).await.map_err(|_| late())??,

@@ -1,12 +1,13 @@
 //! Producing and reading records.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use tidelog_format::batch::split;
@@ -23,6 +24,7 @@ use crate::failure::Failure;
 use crate::node::{LiveTopic, Node};
 use crate::produce::{self, Batches, CollectError, Collector};
 use crate::read;
+use crate::routing::forward::{self, Ask, Hop, Led};
 
 const HIGH_WATERMARK: HeaderName = HeaderName::from_static("tidelog-high-watermark");
 const START: HeaderName = HeaderName::from_static("tidelog-log-start");
@@ -45,7 +47,12 @@ pub(super) async fn produce(
     if node.is_stopping() {
         return Err(Failure::stopping());
     }
-    let topic = node.topic_to_write(&name).await?;
+    let hop = Hop::of(&headers);
+    let topic = match hop {
+        Hop::First => node.topic_to_write(&name).await?,
+        // A topic that was deleted meanwhile is not made again by what was under way.
+        Hop::Last => node.topic_heard_of(&name).await?,
+    };
     if let Some(partition) = partition {
         topic.partition(partition)?;
     }
@@ -54,7 +61,7 @@ pub(super) async fn produce(
         BodyFormat::RawBatch => raw(&node, &headers, bytes, partition, &mut share),
         _ => collect(&node, &topic, format, &headers, &bytes, partition, &mut share),
     })?;
-    let partitions = produce::append(&topic, batches).await?;
+    let partitions = produce::append(&node, &topic, batches, hop).await?;
     Ok(json(&ProduceAnswer { partitions }))
 }
 
@@ -136,12 +143,25 @@ pub(super) async fn read(
     State(node): State<Arc<Node>>,
     path: Result<Path<(String, String)>, PathRejection>,
     RawQuery(query): RawQuery,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let (name, partition) = segments(path)?;
     let query = ReadQuery::parse(query.as_deref().unwrap_or_default(), &node.config.limits)?;
     let topic = node.topic(&name).ok_or_else(|| Failure::no_topic(&name))?;
     let mut share = node.budget.share();
+    if topic.partition(partition)?.led().is_err() && Hop::of(&headers) == Hop::First {
+        let mut ask = Ask::of(Method::GET, &uri, &headers, Bytes::new());
+        ask.wait = Duration::from_millis(query.wait_ms);
+        let led = tokio::select! {
+            led = forward::to_leader(&node, &name, partition, &ask) => led?,
+            () = node.until_stopping() => return Err(Failure::stopping()),
+        };
+        if let Led::Answer(answer) = led {
+            share.grow(answer.body.len())?;
+            return Ok(answer.into_response());
+        }
+    }
     let found = tokio::select! {
         found = read::read(&topic, partition, &query) => found.inspect_err(|failure| {
             if failure.code == ErrorCode::CorruptStorage && let Ok(live) = topic.partition(partition) {

@@ -5,6 +5,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
+//! | `forward` | HTTP and OpenTSDB requests are handed on to the leader |
 //! | `follow` | topics that other nodes have made or deleted come to be known here |
 //!
 //! # Invariants
@@ -12,10 +13,19 @@
 //! and by nothing else: a client or node that is sent to the wrong place is told so there.
 
 mod follow;
+pub(crate) mod forward;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidelog_meta::{Node as Listed, Span, SpanState, State};
+use tidelog_proto::http::admin::{PartitionDescription, TopicDescription};
+use tidelog_proto::http::error::ErrorCode;
 
 use crate::config::Advertised;
+use crate::failure::Failure;
+use crate::node::{LiveTopic, Node};
+use crate::topics;
+use forward::{Ask, Hop, Led};
 
 pub(crate) use follow::run;
 
@@ -58,6 +68,50 @@ fn leader(state: &State, span: &Span) -> Option<u64> {
 /// Where Kafka's clients find a node; none when it takes none, or has left.
 pub(crate) fn reached_by_kafka(node: &Listed) -> Option<Advertised> {
     node.info.kafka.parse().ok().filter(|_| node.state.counts())
+}
+
+/// Where clients and other nodes find a node's HTTP port.
+pub(crate) fn reached_by_http(node: &Listed) -> Option<Advertised> {
+    node.info.http.parse().ok().filter(|_| node.state.counts())
+}
+
+/// What people are told about a topic, wherever its partitions are led. `hop` says whether other nodes may be asked; one
+/// that may not tells of what it leads alone.
+///
+/// # Errors
+/// A partition whose leader does not answer.
+pub(crate) async fn describe(node: &Node, topic: &LiveTopic, hop: Hop) -> Result<TopicDescription, Failure> {
+    let mut described = topics::describe(topic);
+    let here = |number: u32| topic.partition(number).is_ok_and(|partition| partition.led().is_ok());
+    let mut missing: BTreeSet<u32> =
+        described.partitions.iter().map(|one| one.partition).filter(|number| !here(*number)).collect();
+    if hop == Hop::Last {
+        described.partitions.retain(|one| !missing.contains(&one.partition));
+        return Ok(described);
+    }
+    while let Some(wanted) = missing.first().copied() {
+        let ask = Ask::get(format!("/v1/topics/{}", topic.name));
+        let told = match forward::to_leader(node, &topic.name, wanted, &ask).await? {
+            Led::Here => topics::describe(topic),
+            Led::Answer(answer) => answer.read::<TopicDescription>()?,
+        };
+        let mut told: BTreeMap<u32, PartitionDescription> =
+            told.partitions.into_iter().map(|one| (one.partition, one)).collect();
+        if !told.contains_key(&wanted) {
+            let message =
+                format!("partition {wanted} of topic `{}`: its leader has just changed", topic.name);
+            return Err(Failure::new(ErrorCode::Unavailable, message));
+        }
+        for one in &mut described.partitions {
+            if missing.contains(&one.partition)
+                && let Some(found) = told.remove(&one.partition)
+            {
+                missing.remove(&one.partition);
+                *one = found;
+            }
+        }
+    }
+    Ok(described)
 }
 
 #[cfg(test)]
