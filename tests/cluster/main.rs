@@ -4,11 +4,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod groups;
 mod http;
 mod joining;
 mod kafka;
 mod nodes;
 mod replicas;
+mod status;
 
 use nodes::Cluster;
 

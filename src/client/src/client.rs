@@ -14,6 +14,7 @@ use tidelog_format::batch::Batch;
 use tidelog_proto::http::admin::{CreateTopic, TopicDescription, TopicList, Trim, Trimmed};
 use tidelog_proto::http::answers::ProduceAnswer;
 use tidelog_proto::http::body::{JSON, RAW_BATCH};
+use tidelog_proto::http::cluster::ClusterStatus;
 use tidelog_proto::http::error::ErrorCode;
 use tidelog_proto::http::groups::{GroupDescription, GroupList, SetOffsets};
 use tidelog_proto::http::read_query::ReadQuery;
@@ -202,6 +203,15 @@ impl Client {
         let kafka =
             status.kafka.ok_or_else(|| Error::NoKafka { server: self.transport.server().to_owned() })?;
         Ok(GroupConsumer::new(self.clone(), kafka, group, topic, options))
+    }
+
+    /// The cluster: nodes, shards, who leads what.
+    ///
+    /// # Errors
+    /// Any [`Error`] of the transport.
+    pub async fn cluster(&self) -> Result<ClusterStatus, Error> {
+        let ask = Ask::new(Method::GET, "/v1/cluster".to_owned());
+        self.decode("the cluster's status", self.transport.repeatable(&ask).await?)
     }
 
     /// All consumer groups, by name.

@@ -144,8 +144,8 @@ impl Error {
     pub(crate) const fn is_passing(&self) -> bool {
         self.is_unstarted()
             || matches!(self, Error::Broken { .. } | Error::Status { status: 429 | 502 | 503 | 504, .. })
-            // The coordinator is loading or not available.
-            || matches!(self, Error::Group { code: 14 | 15, .. })
+            // The coordinator is loading or not available, or another node by now.
+            || matches!(self, Error::Group { code: 14..=16, .. })
     }
 }
 

@@ -5,6 +5,7 @@
 mod activity;
 mod budget;
 mod cli;
+mod cluster;
 mod config;
 mod failure;
 mod groups;

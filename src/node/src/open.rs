@@ -164,7 +164,7 @@ pub(crate) async fn open(config: Config) -> Result<Node, StartError> {
         None => reconcile::reconcile(&node).await?,
     }
     node.route_all();
-    groups::restore(&node).await;
+    groups::follow(&node).await;
     Ok(node)
 }
 

@@ -8,6 +8,8 @@ use tidelog_proto::consumer_protocol::{
     encode_subscription,
 };
 use tidelog_proto::kafka::ErrorCode;
+use tidelog_proto::kafka::ask::Ask;
+use tidelog_proto::kafka::find_coordinator::FindCoordinatorRequest;
 use tidelog_proto::kafka::heartbeat::HeartbeatRequest;
 use tidelog_proto::kafka::join_group::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse};
 use tidelog_proto::kafka::leave_group::{LeaveGroupRequest, MemberIdentity};
@@ -40,7 +42,10 @@ pub(super) enum Standing {
 /// Who this member is.
 #[derive(Debug)]
 pub(super) struct Membership {
-    connection: Connection,
+    /// HOST:PORT of a node that knows who coordinates.
+    bootstrap: String,
+    /// To the coordinator; none until it has been looked for.
+    connection: Option<Connection>,
     group: String,
     topic: String,
     session: Duration,
@@ -52,13 +57,35 @@ pub(super) struct Membership {
 impl Membership {
     pub(super) fn new(kafka: String, group: &str, topic: &str, session: Duration) -> Membership {
         Membership {
-            connection: Connection::new(kafka),
+            bootstrap: kafka,
+            connection: None,
             group: group.to_owned(),
             topic: topic.to_owned(),
             session,
             member_id: String::new(),
             generation: -1,
         }
+    }
+
+    /// Asks the coordinator, which is looked for first when it is not known, and again after a failure.
+    async fn ask<A: Ask>(&mut self, asked: &A, within: Duration) -> Result<A::Answer, Error> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.find_coordinator().await?,
+        };
+        let answer = connection.ask(asked, within).await?;
+        self.connection = Some(connection);
+        Ok(answer)
+    }
+
+    async fn find_coordinator(&mut self) -> Result<Connection, Error> {
+        let coordinator_keys = vec![self.group.clone()];
+        let request = FindCoordinatorRequest { coordinator_keys, ..FindCoordinatorRequest::default() };
+        let answer = Connection::new(self.bootstrap.clone()).ask(&request, ANSWER).await?;
+        let found = answer.coordinators.into_iter().next().unwrap_or_default();
+        self.check(found.error_code)?;
+        let host = if found.host.contains(':') { format!("[{}]", found.host) } else { found.host };
+        Ok(Connection::new(format!("{host}:{}", found.port)))
     }
 
     /// Joins the next generation; answers the partitions of the topic that this member reads in it.
@@ -85,7 +112,7 @@ impl Membership {
                 protocol_name: Some(RANGE.to_owned()),
                 assignments,
             };
-            let synced = self.connection.ask(&request, REBALANCE + ANSWER).await?;
+            let synced = self.ask(&request, REBALANCE + ANSWER).await?;
             if self.standing(synced.error_code)? == Standing::Member {
                 return self.assigned(&synced.assignment);
             }
@@ -105,7 +132,7 @@ impl Membership {
             reason: None,
         };
         // Everyone has until the session or the rebalance time-out to come.
-        self.connection.ask(&request, REBALANCE.max(self.session) + ANSWER).await
+        self.ask(&request, REBALANCE.max(self.session) + ANSWER).await
     }
 
     /// Shares the partitions out among all members.
@@ -165,7 +192,7 @@ impl Membership {
             ..OffsetFetchRequestGroup::default()
         };
         let request = OffsetFetchRequest { groups: vec![group], ..OffsetFetchRequest::default() };
-        let answer = self.connection.ask(&request, ANSWER).await?;
+        let answer = self.ask(&request, ANSWER).await?;
         let mut committed = BTreeMap::new();
         for group in answer.groups {
             self.check(group.error_code)?;
@@ -195,7 +222,7 @@ impl Membership {
             topics: vec![topic],
             ..OffsetCommitRequest::default()
         };
-        let answer = self.connection.ask(&request, ANSWER).await?;
+        let answer = self.ask(&request, ANSWER).await?;
         let mut worst = Standing::Member;
         for partition in answer.topics.into_iter().flat_map(|topic| topic.partitions) {
             match self.standing(partition.error_code)? {
@@ -213,7 +240,7 @@ impl Membership {
             member_id: self.member_id.clone(),
             group_instance_id: None,
         };
-        let answer = self.connection.ask(&request, ANSWER).await?;
+        let answer = self.ask(&request, ANSWER).await?;
         self.standing(answer.error_code)
     }
 
@@ -227,7 +254,7 @@ impl Membership {
             members: vec![identity],
             ..LeaveGroupRequest::default()
         };
-        let answer = self.connection.ask(&request, ANSWER).await?;
+        let answer = self.ask(&request, ANSWER).await?;
         self.check(answer.error_code)
     }
 
@@ -261,6 +288,9 @@ impl Membership {
             self.member_id.clear();
             return Ok(Standing::Unknown);
         }
+        if is(ErrorCode::NotCoordinator) || is(ErrorCode::CoordinatorNotAvailable) {
+            self.connection = None;
+        }
         Err(self.refused(code))
     }
 
@@ -276,6 +306,8 @@ impl Membership {
             "the name is empty or too long"
         } else if is(ErrorCode::CoordinatorNotAvailable) || is(ErrorCode::CoordinatorLoadInProgress) {
             "the coordinator is not available now"
+        } else if is(ErrorCode::NotCoordinator) {
+            "another node coordinates it by now"
         } else {
             return Error::Group {
                 group: self.group.clone(),

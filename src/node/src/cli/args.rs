@@ -21,6 +21,8 @@ pub(crate) enum ClientCommand {
     Consume(ConsumeArgs),
     /// List, describe, move and delete consumer groups
     Group(GroupArgs),
+    /// Show nodes, shards and who leads them
+    Cluster(ClusterArgs),
     /// Print the completion script for a shell
     Completions(CompletionsArgs),
     /// Write the man pages into a directory
@@ -299,6 +301,19 @@ pub(crate) struct DeleteGroupArgs {
     pub(crate) guard: GuardArgs,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClusterArgs {
+    #[command(subcommand)]
+    pub(crate) command: ClusterCommand,
+}
+
+/// What can be done with a cluster.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Show nodes, shards, spans, leaders and what is missing
+    Status(ListArgs),
 }
 
 #[derive(Debug, Args)]

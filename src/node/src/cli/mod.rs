@@ -1,5 +1,5 @@
 //! # Purpose
-//! The client side of the binary: `tidelog topic|produce|consume|group|completions|man`.
+//! The client side of the binary: `tidelog topic|produce|consume|group|cluster|completions|man`.
 //!
 //! `main` flattens [`ClientCommand`] into its own subcommands and hands what was parsed to [`run`]:
 //!
@@ -15,6 +15,7 @@
 
 mod admin;
 mod args;
+mod cluster;
 mod completions;
 mod confirm;
 mod consume;
@@ -40,6 +41,7 @@ pub(crate) fn run(command: ClientCommand, root: clap::Command) -> ExitCode {
         ClientCommand::Man(args) => completions::man(&args, root),
         ClientCommand::Topic(args) => on_runtime(admin::topic(args.command)),
         ClientCommand::Produce(args) => on_runtime(produce::produce(args)),
+        ClientCommand::Cluster(args) => on_runtime(cluster::cluster(args.command)),
         ClientCommand::Group(args) => on_runtime(group::group(args.command)),
         ClientCommand::Consume(args) => on_runtime(consume::consume(args)),
     };

@@ -1,7 +1,7 @@
 //! The groups of a node: finds the group, lets one event after the other happen to it, hands the answers out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tidelog_io::clock::Clock;
@@ -15,7 +15,9 @@ use super::offsets::{Change, Committed, Offsets, Place};
 use super::settings::GroupSettings;
 use super::slot::{Seat, Slot, Waiting};
 use super::timers::{self, Timers};
+use crate::failure::Failure;
 use crate::node::Node;
+use crate::routing::seat;
 
 /// Commits that may wait for the writer; who comes then waits to wait.
 const WAITING_COMMITS: usize = 1_000;
@@ -44,6 +46,19 @@ pub(crate) struct GroupDescription {
     pub(crate) members: Vec<MemberDescription>,
 }
 
+/// Whether this node coordinates the groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It does, as the leader of the topic of offsets in this epoch; without one there is no topic yet.
+    Serves(Option<u32>),
+    /// Another node does, or nobody yet.
+    Elsewhere,
+    /// The committed offsets are being read.
+    Loads,
+    /// They could not be read in this epoch: better no answer than a wrong one.
+    Unreadable(Option<u32>),
+}
+
 /// All groups of a node.
 #[derive(Debug)]
 pub(crate) struct Groups {
@@ -57,8 +72,9 @@ pub(crate) struct Groups {
     jobs: mpsc::Sender<Job>,
     /// Taken by the task that writes.
     writer: Mutex<Option<mpsc::Receiver<Job>>>,
-    /// False when the committed offsets could not be read: better no answer than a wrong one.
-    available: AtomicBool,
+    standing: Mutex<Standing>,
+    /// Held while the groups are taken up or laid down.
+    turning: tokio::sync::Mutex<()>,
     read_bytes: AtomicU64,
     last_ticket: AtomicU64,
 }
@@ -77,7 +93,8 @@ impl Groups {
             counts: Counts::default(),
             jobs,
             writer: Mutex::new(Some(writer)),
-            available: AtomicBool::new(true),
+            standing: Mutex::new(Standing::Loads),
+            turning: tokio::sync::Mutex::default(),
             read_bytes: AtomicU64::new(0),
             last_ticket: AtomicU64::new(0),
         }
@@ -89,9 +106,24 @@ impl Groups {
         self.read_bytes.store(read_bytes, Ordering::Relaxed);
     }
 
-    /// The committed offsets are not known: every request is answered with an error.
-    pub(super) fn give_up(&self) {
-        self.available.store(false, Ordering::Relaxed);
+    pub(super) fn standing(&self) -> Standing {
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn stand(&self, standing: Standing) {
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
+    }
+
+    /// Forgets all groups, whose members will hear so and look for their coordinator.
+    fn lay_down(&self, standing: Standing) {
+        self.stand(standing);
+        let slots = std::mem::take(&mut *self.slots.lock().unwrap_or_else(PoisonError::into_inner));
+        for slot in slots.values() {
+            let mut seat = slot.seat();
+            seat.closed = true;
+            seat.waiting.clear();
+        }
+        *self.offsets.write().unwrap_or_else(PoisonError::into_inner) = Offsets::default();
     }
 
     /// A member joins; waits for the others.
@@ -188,7 +220,7 @@ impl Groups {
         self.change(self.look(|all| all.removals(|of, _| of == group))).await
     }
 
-    /// Lets go of all offsets in a topic that was deleted.
+    /// Lets go of all offsets in a topic that was deleted, if they are kept here.
     pub(crate) async fn forget_topic(&self, topic: &str) -> Result<(), GroupError> {
         self.change(self.look(|all| all.removals(|_, place| place.0 == topic))).await
     }
@@ -224,8 +256,15 @@ impl Groups {
         if group.is_empty() || group.len() > MAX_GROUP_ID {
             return Err(GroupError::InvalidGroupId);
         }
-        let up = self.available.load(Ordering::Relaxed) && !*self.stopping.borrow();
-        if up { Ok(()) } else { Err(GroupError::CoordinatorNotAvailable) }
+        if *self.stopping.borrow() {
+            return Err(GroupError::CoordinatorNotAvailable);
+        }
+        match self.standing() {
+            Standing::Serves(_) => Ok(()),
+            Standing::Elsewhere => Err(GroupError::NotCoordinator),
+            Standing::Loads => Err(GroupError::Loading),
+            Standing::Unreadable(_) => Err(GroupError::CoordinatorNotAvailable),
+        }
     }
 
     /// The groups that there are, by name, with what each is.
@@ -295,8 +334,8 @@ impl Groups {
         create: bool,
         event: impl Fn(Ticket) -> Event,
     ) -> Result<Answer, GroupError> {
-        self.check(id)?;
         let waiting = loop {
+            self.check(id)?;
             let slot = if create {
                 self.slot_or_new(id)?
             } else {
@@ -315,7 +354,7 @@ impl Groups {
         let (reply, answer) = oneshot::channel();
         let idle = {
             let mut seat = slot.seat();
-            if seat.group.state() == GroupState::Dead {
+            if seat.closed || seat.group.state() == GroupState::Dead {
                 return None;
             }
             seat.waiting.insert(ticket, reply);
@@ -393,15 +432,61 @@ impl Answer {
     }
 }
 
-/// Reads what was committed and starts the tasks of the groups; called once.
-pub(crate) async fn restore(node: &Node) {
-    if let Err(failure) = journal::restore(node).await {
-        node.groups.give_up();
-        tracing::error!(
-            cause = failure.message,
-            "committed offsets cannot be read: no consumer groups are served"
-        );
+/// Takes the groups up where this node has come to lead the topic of their offsets, and lays them down where it leads it no
+/// more. A node that is alone needs no topic to begin.
+pub(crate) async fn follow(node: &Node) {
+    let groups = &node.groups;
+    let _turn = groups.turning.lock().await;
+    let leads = match node.topic(journal::OFFSETS_TOPIC) {
+        Some(topic) => topic.partition(0).ok().and_then(|one| one.led().ok()).map(|wal| Some(wal.epoch())),
+        None => node.metadata.member().is_none().then_some(None),
+    };
+    let standing = groups.standing();
+    let Some(epoch) = leads else {
+        if standing != Standing::Elsewhere {
+            groups.lay_down(Standing::Elsewhere);
+            tracing::info!("another node coordinates the consumer groups");
+        }
+        return;
+    };
+    match standing {
+        Standing::Serves(known) | Standing::Unreadable(known) if known == epoch => return,
+        // The topic was begun by what is in memory.
+        Standing::Serves(None) => return groups.stand(Standing::Serves(epoch)),
+        _ => groups.lay_down(Standing::Loads),
     }
+    match journal::restore(node).await {
+        Ok(()) => groups.stand(Standing::Serves(epoch)),
+        Err(failure) => {
+            groups.stand(Standing::Unreadable(epoch));
+            tracing::error!(
+                cause = failure.message,
+                "committed offsets cannot be read: no consumer groups are served"
+            );
+        }
+    }
+}
+
+/// Which node coordinates the groups; nobody while the topic of their offsets has no leader. The topic is made when there
+/// is none and this node is not alone.
+///
+/// # Errors
+/// It cannot be made now.
+pub(crate) async fn coordinator(node: &Node) -> Result<Option<u64>, Failure> {
+    let topic = match node.topic(journal::OFFSETS_TOPIC) {
+        Some(topic) => topic,
+        None if node.metadata.member().is_none() => return Ok(Some(node.me.node)),
+        None => {
+            let topic = journal::make_topic(node).await?;
+            follow(node).await;
+            topic
+        }
+    };
+    let partition = topic.partition(0)?;
+    if partition.led().is_ok() {
+        return Ok(Some(node.me.node));
+    }
+    Ok(node.metadata.read(|state| seat(state, partition.shard).leader))
 }
 
 /// Starts the tasks of the groups; called once.

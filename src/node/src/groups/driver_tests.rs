@@ -188,7 +188,7 @@ fn limits_of_the_node_are_refused_by_name() {
 fn a_coordinator_that_could_not_read_its_offsets_answers_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     with_node(dir.path(), quick(), async |node| {
-        node.groups.give_up();
+        node.groups.stand(crate::groups::coordinator::Standing::Unreadable(None));
         let error = GroupError::CoordinatorNotAvailable;
         assert_eq!(node.groups.committed("g"), Err(error));
         assert_eq!(node.groups.heartbeat("g", caller("a", 1)).await, Err(error));

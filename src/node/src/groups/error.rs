@@ -5,6 +5,10 @@
 pub(crate) enum GroupError {
     #[error("the group coordinator is not available now; try again")]
     CoordinatorNotAvailable,
+    #[error("another node coordinates the consumer groups")]
+    NotCoordinator,
+    #[error("the committed offsets are being read; try again")]
+    Loading,
     #[error("the group id is empty or not allowed here")]
     InvalidGroupId,
     #[error("the generation is not the group's current one; join again")]

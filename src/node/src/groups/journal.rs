@@ -16,6 +16,7 @@ use std::sync::{Arc, PoisonError};
 
 use tidelog_format::batch::{Batch, BatchBuilder, BatchError, BatchView, Codec, Record};
 use tidelog_proto::http::admin::{CreateTopic, TopicConfig};
+use tidelog_proto::http::error::ErrorCode;
 use tidelog_wal::Control;
 use tokio::sync::{mpsc, oneshot};
 
@@ -43,7 +44,7 @@ pub(crate) struct Job {
     pub(super) reply: oneshot::Sender<Result<(), GroupError>>,
 }
 
-/// Reads all offsets; called once before anybody is served.
+/// Reads all offsets; called before anybody is served.
 pub(crate) async fn restore(node: &Node) -> Result<(), Failure> {
     let Some(topic) = node.topic(OFFSETS_TOPIC) else { return Ok(()) };
     let live = topic.partition(0)?;
@@ -83,7 +84,7 @@ fn read_batch(batch: &[u8], from: u64, offsets: &mut Offsets) -> Result<u64, Fai
         }
         let change = decode(record.key, record.value).map_err(|error| {
             let message = format!("{OFFSETS_TOPIC}, offset {offset}: {error}");
-            Failure::new(tidelog_proto::http::error::ErrorCode::CorruptStorage, message)
+            Failure::new(ErrorCode::CorruptStorage, message)
         })?;
         offsets.apply(change);
         next = offset + 1;
@@ -93,7 +94,7 @@ fn read_batch(batch: &[u8], from: u64, offsets: &mut Offsets) -> Result<u64, Fai
 
 /// Writes what is committed until nobody can commit any more.
 pub(super) async fn run(node: Arc<Node>, mut jobs: mpsc::Receiver<Job>, read_bytes: u64) {
-    let mut journal = Journal { node, topic: None, since: read_bytes, snapshot: 0 };
+    let mut journal = Journal { node, since: read_bytes, snapshot: 0 };
     while let Some(first) = jobs.recv().await {
         let (mut count, mut gathered) = (first.changes.len(), vec![first]);
         while count < GATHER
@@ -108,7 +109,6 @@ pub(super) async fn run(node: Arc<Node>, mut jobs: mpsc::Receiver<Job>, read_byt
 
 struct Journal {
     node: Arc<Node>,
-    topic: Option<Arc<LiveTopic>>,
     /// Bytes since the last snapshot.
     since: u64,
     /// Bytes of the last snapshot.
@@ -187,20 +187,21 @@ impl Journal {
         Ok(first)
     }
 
-    async fn topic(&mut self) -> Result<Arc<LiveTopic>, Failure> {
-        if let Some(topic) = &self.topic {
-            return Ok(Arc::clone(topic));
+    async fn topic(&self) -> Result<Arc<LiveTopic>, Failure> {
+        match self.node.topic(OFFSETS_TOPIC) {
+            Some(topic) => Ok(topic),
+            None => make_topic(&self.node).await,
         }
-        let topic = match self.node.topic(OFFSETS_TOPIC) {
-            Some(topic) => topic,
-            None => {
-                let config = TopicConfig { retention_ms: None, retention_bytes: Some(RETENTION_BYTES) };
-                let name = OFFSETS_TOPIC.to_owned();
-                self.node.create_topic(&CreateTopic { name, partitions: 1, config }).await?
-            }
-        };
-        self.topic = Some(Arc::clone(&topic));
-        Ok(topic)
+    }
+}
+
+/// Makes the topic of offsets; gives the one that there is when another node is faster.
+pub(super) async fn make_topic(node: &Node) -> Result<Arc<LiveTopic>, Failure> {
+    let config = TopicConfig { retention_ms: None, retention_bytes: Some(RETENTION_BYTES) };
+    let name = OFFSETS_TOPIC.to_owned();
+    match node.create_topic(&CreateTopic { name, partitions: 1, config }).await {
+        Err(failure) if failure.code == ErrorCode::TopicExists => node.topic_heard_of(OFFSETS_TOPIC).await,
+        made => made,
     }
 }
 

@@ -24,11 +24,13 @@ pub(super) struct Seat {
     pub(super) waiting: BTreeMap<Ticket, oneshot::Sender<Answer>>,
     /// The earliest time for which the group will be woken.
     pub(super) armed: Option<i64>,
+    /// Another node coordinates by now: nothing happens to this group any more.
+    pub(super) closed: bool,
 }
 
 impl Slot {
     pub(super) fn new(id: &str, group: Group) -> Arc<Slot> {
-        let seat = Seat { group, waiting: BTreeMap::new(), armed: None };
+        let seat = Seat { group, waiting: BTreeMap::new(), armed: None, closed: false };
         Arc::new(Slot { id: id.to_owned(), seat: Mutex::new(seat) })
     }
 

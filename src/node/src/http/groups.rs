@@ -1,14 +1,18 @@
 //! Consumer groups, for people: look at them, move them, delete them.
 
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method, Uri};
 use axum::response::Response;
+use bytes::Bytes;
 use serde_json::json as object;
 use tidelog_proto::consumer_protocol::{CONSUMER, decode_assignment};
+use tidelog_proto::http::admin::TopicDescription;
 use tidelog_proto::http::error::ErrorCode;
 use tidelog_proto::http::groups::{
     AssignedTopic, GroupDescription, GroupList, GroupMember, GroupOffset, GroupSummary, SetOffset, SetOffsets,
@@ -18,26 +22,68 @@ use super::answer::json;
 use super::body;
 use super::records::segment;
 use crate::failure::Failure;
-use crate::groups::{Caller, Committed, GroupError, GroupState, Place};
+use crate::groups::{Caller, Committed, GroupError, GroupState, OFFSETS_TOPIC, Place, coordinator};
 use crate::node::Node;
+use crate::routing;
+use crate::routing::forward::{self, Ask, Hop, Led};
 
 /// `GET /v1/groups`.
-pub(super) async fn list(State(node): State<Arc<Node>>) -> Response {
+pub(super) async fn list(
+    State(node): State<Arc<Node>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    // Without the topic of offsets there are no groups, and none is made for the question.
+    if node.topic(OFFSETS_TOPIC).is_some()
+        && let Some(answer) = elsewhere(&node, Method::GET, &uri, &headers, Bytes::new()).await?
+    {
+        return Ok(answer);
+    }
     let groups = node.groups.list().into_iter().map(|(group, is)| GroupSummary {
         group,
         state: is.state.name().to_owned(),
         members: is.members.len(),
     });
-    json(&GroupList { groups: groups.collect() })
+    Ok(json(&GroupList { groups: groups.collect() }))
+}
+
+/// What the node answers that coordinates the groups; `None` when that is this one.
+async fn elsewhere(
+    node: &Node,
+    method: Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Result<Option<Response>, Failure> {
+    if Hop::of(headers) == Hop::Last || coordinator(node).await? == Some(node.me.node) {
+        return Ok(None);
+    }
+    let ask = Ask::of(method, uri, headers, body);
+    match forward::to_leader(node, OFFSETS_TOPIC, 0, &ask).await? {
+        Led::Here => Ok(None),
+        Led::Answer(answer) => Ok(Some(answer.into_response())),
+    }
 }
 
 /// `GET /v1/groups/G`.
 pub(super) async fn describe(
     State(node): State<Arc<Node>>,
     path: Result<Path<String>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let group = segment(path)?;
+    if let Some(answer) = elsewhere(&node, Method::GET, &uri, &headers, Bytes::new()).await? {
+        return Ok(answer);
+    }
     let committed = node.groups.committed(&group).map_err(|error| failure(error, &group))?;
+    let mut ends = Ends::default();
+    let mut offsets = Vec::with_capacity(committed.len());
+    for (place, committed) in committed {
+        // A group is described although the leader of what it reads is not reached.
+        let kept = ends.kept(&node, &place.0, u32::try_from(place.1).unwrap_or(u32::MAX)).await.ok();
+        offsets.push(offset(kept.map(|kept| *kept.end()), place, committed));
+    }
     let is = node.groups.describe(&group).ok_or_else(|| failure(GroupError::NotFound, &group))?;
     // Before everyone has its assignment, what members have belongs to no generation.
     let assigned = is.state == GroupState::Stable && is.protocol_type == CONSUMER;
@@ -54,7 +100,7 @@ pub(super) async fn describe(
         protocol: is.protocol,
         leader: is.leader,
         members: members.collect(),
-        offsets: committed.into_iter().map(|(place, committed)| offset(&node, place, committed)).collect(),
+        offsets,
         group,
     }))
 }
@@ -67,8 +113,7 @@ fn assignment(bytes: &[u8]) -> Vec<AssignedTopic> {
         .collect()
 }
 
-fn offset(node: &Node, (topic, partition): Place, committed: Committed) -> GroupOffset {
-    let end_offset = end_of(node, &topic, partition);
+fn offset(end_offset: Option<u64>, (topic, partition): Place, committed: Committed) -> GroupOffset {
     let lag = end_offset.map(|end| end.saturating_sub(committed.offset.unsigned_abs()));
     GroupOffset {
         topic,
@@ -81,16 +126,33 @@ fn offset(node: &Node, (topic, partition): Place, committed: Committed) -> Group
     }
 }
 
-fn end_of(node: &Node, topic: &str, partition: i32) -> Option<u64> {
-    let topic = node.topic(topic)?;
-    let live = topic.partition(u32::try_from(partition).ok()?).ok()?;
-    Some(live.led().ok()?.partition(live.id)?.next_offset)
+/// What is kept of partitions, asked of their leaders once for each topic.
+#[derive(Default)]
+struct Ends(BTreeMap<String, TopicDescription>);
+
+impl Ends {
+    async fn kept(
+        &mut self,
+        node: &Node,
+        name: &str,
+        partition: u32,
+    ) -> Result<RangeInclusive<u64>, Failure> {
+        let topic = node.topic(name).ok_or_else(|| Failure::no_topic(name))?;
+        if !self.0.contains_key(name) {
+            self.0.insert(name.to_owned(), routing::describe(node, &topic, Hop::First).await?);
+        }
+        let told = self.0.get(name).into_iter().flat_map(|topic| &topic.partitions);
+        let found = told.into_iter().find(|one| one.partition == partition);
+        let found = found.ok_or_else(|| Failure::no_partition(name, partition, topic.partitions.len()))?;
+        Ok(found.start_offset..=found.committed_offset)
+    }
 }
 
 /// `POST /v1/groups/G/offsets`.
 pub(super) async fn set_offsets(
     State(node): State<Arc<Node>>,
     path: Result<Path<String>, PathRejection>,
+    uri: Uri,
     headers: HeaderMap,
     request: Body,
 ) -> Result<Response, Failure> {
@@ -98,8 +160,14 @@ pub(super) async fn set_offsets(
     let bytes = body::read(&node, &headers, request, &mut share).await?;
     let group = segment(path)?;
     let request = SetOffsets::decode(&body::decoded(&node, &headers, &bytes, &mut share)?)?;
-    let offsets = request.offsets.into_iter().map(|one| place(&node, one));
-    let offsets = offsets.collect::<Result<Vec<_>, Failure>>()?;
+    if let Some(answer) = elsewhere(&node, Method::POST, &uri, &headers, bytes.freeze()).await? {
+        return Ok(answer);
+    }
+    let (mut ends, mut offsets) = (Ends::default(), Vec::with_capacity(request.offsets.len()));
+    for wanted in request.offsets {
+        let kept = ends.kept(&node, &wanted.topic, wanted.partition).await?;
+        offsets.push(place(&node, wanted, &kept)?);
+    }
     let set = offsets.len();
     // As a client that is no member: refused while there are any.
     let nobody = Caller { member_id: String::new(), instance_id: None, generation: -1 };
@@ -111,13 +179,9 @@ pub(super) async fn set_offsets(
 }
 
 /// The change that was asked for; only to where there are, or will be, records.
-fn place(node: &Node, wanted: SetOffset) -> Result<(Place, Committed), Failure> {
-    let topic = node.topic(&wanted.topic).ok_or_else(|| Failure::no_topic(&wanted.topic))?;
-    let live = topic.partition(wanted.partition)?;
-    let gone = || Failure::no_topic(&wanted.topic);
-    let state = live.led()?.partition(live.id).ok_or_else(gone)?;
-    if !(state.log_start..=state.next_offset).contains(&wanted.offset) {
-        return Err(Failure::out_of_range(wanted.offset, state.log_start, state.next_offset));
+fn place(node: &Node, wanted: SetOffset, kept: &RangeInclusive<u64>) -> Result<(Place, Committed), Failure> {
+    if !kept.contains(&wanted.offset) {
+        return Err(Failure::out_of_range(wanted.offset, *kept.start(), *kept.end()));
     }
     let committed = Committed {
         offset: i64::try_from(wanted.offset).unwrap_or(i64::MAX),
@@ -132,8 +196,13 @@ fn place(node: &Node, wanted: SetOffset) -> Result<(Place, Committed), Failure> 
 pub(super) async fn delete(
     State(node): State<Arc<Node>>,
     path: Result<Path<String>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let group = segment(path)?;
+    if let Some(answer) = elsewhere(&node, Method::DELETE, &uri, &headers, Bytes::new()).await? {
+        return Ok(answer);
+    }
     node.groups.delete(&group).await.map_err(|error| failure(error, &group))?;
     Ok(json(&object!({ "group": group })))
 }
@@ -142,7 +211,8 @@ fn failure(error: GroupError, group: &str) -> Failure {
     let code = match error {
         GroupError::NotFound | GroupError::UnknownMember => ErrorCode::UnknownGroup,
         GroupError::NonEmpty | GroupError::RebalanceInProgress => ErrorCode::GroupNotEmpty,
-        GroupError::CoordinatorNotAvailable => ErrorCode::Overloaded,
+        GroupError::CoordinatorNotAvailable | GroupError::Loading => ErrorCode::Overloaded,
+        GroupError::NotCoordinator => ErrorCode::NotLeader,
         GroupError::OverLimit => ErrorCode::TooLarge,
         _ => ErrorCode::InvalidParameter,
     };

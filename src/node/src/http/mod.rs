@@ -35,6 +35,7 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
         .route("/v1/groups", get(groups::list))
         .route("/v1/groups/{group}", get(groups::describe).delete(groups::delete))
         .route("/v1/groups/{group}/offsets", post(groups::set_offsets))
+        .route("/v1/cluster", get(status::cluster))
         .route("/v1/status", get(status::status))
         .route("/metrics", get(status::metrics))
         .route("/healthz", get(status::healthz))

@@ -49,7 +49,7 @@ pub(super) async fn begin(
         Request::DeleteRecords(request) => aside(admin::delete_records(node, request)).await.into(),
         Request::DescribeConfigs(request) => configs::describe(node, &request).into(),
         Request::FindCoordinator(request) => {
-            groups_api::find_coordinator(node, header.version, request).into()
+            aside(groups_api::find_coordinator(node, header.version, request)).await.into()
         }
         Request::JoinGroup(request) => {
             let client = header.client_id.as_deref().unwrap_or_default();

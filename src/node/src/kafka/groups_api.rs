@@ -15,11 +15,15 @@ use tidelog_proto::kafka::leave_group::{LeaveGroupRequest, LeaveGroupResponse, M
 use tidelog_proto::kafka::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
 use tidelog_proto::kafka::sync_group::{SyncGroupRequest, SyncGroupResponse};
 
-use super::metadata::broker;
+use super::admin::Refusal;
+use super::metadata::number as number_of;
+use crate::config::Advertised;
 use crate::groups::{
     Caller, GroupDescription, GroupError, GroupState, Join, JoinRefused, Joined, Leaver, Protocol, Sync,
+    coordinator,
 };
 use crate::node::Node;
+use crate::routing::reached_by_kafka;
 
 /// The key types of FindCoordinator: consumer groups, and transactions.
 const GROUP_KEY: i8 = 0;
@@ -33,6 +37,8 @@ const NAME_IN_ID: usize = 100;
 pub(super) fn code(error: GroupError) -> ErrorCode {
     match error {
         GroupError::CoordinatorNotAvailable => ErrorCode::CoordinatorNotAvailable,
+        GroupError::NotCoordinator => ErrorCode::NotCoordinator,
+        GroupError::Loading => ErrorCode::CoordinatorLoadInProgress,
         GroupError::InvalidGroupId => ErrorCode::InvalidGroupId,
         GroupError::IllegalGeneration => ErrorCode::IllegalGeneration,
         GroupError::UnknownMember => ErrorCode::UnknownMemberId,
@@ -56,38 +62,37 @@ pub(super) fn number<T>(result: &Result<T, GroupError>) -> i16 {
     result.as_ref().err().map_or(0, |error| code(*error).number())
 }
 
-/// This node coordinates every group.
-pub(super) fn find_coordinator(
-    node: &Node,
+/// One node coordinates every group: the leader of the topic of offsets.
+pub(super) async fn find_coordinator(
+    node: &Arc<Node>,
     version: i16,
     request: FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
     let keys = if version < 4 { vec![request.key] } else { request.coordinator_keys };
-    let (host, port) = node.kafka_address();
-    let coordinators = keys.into_iter().map(|key| {
-        if request.key_type == GROUP_KEY {
-            return Coordinator {
-                key,
-                node_id: broker(node),
-                host: host.clone(),
-                port,
-                ..Default::default()
-            };
-        }
+    let found = if request.key_type == GROUP_KEY {
+        of_groups(node).await
+    } else {
         let message = "only consumer groups have a coordinator here: there are no transactions";
         let code = match request.key_type {
             // The one by which clients give up at once; with others some ask again for minutes.
             TRANSACTION_KEY => ErrorCode::TransactionalIdAuthorizationFailed,
             _ => ErrorCode::InvalidRequest,
         };
-        Coordinator {
+        Err((code, message.to_owned()))
+    };
+    let coordinators = keys.into_iter().map(|key| match &found {
+        Ok((node, at)) => {
+            let (node_id, host, port) = (number_of(*node), at.host.clone(), at.port.into());
+            Coordinator { key, node_id, host, port, ..Coordinator::default() }
+        }
+        Err((code, message)) => Coordinator {
             key,
             node_id: -1,
             port: -1,
-            error_code: code.into(),
-            error_message: Some(message.to_owned()),
+            error_code: (*code).into(),
+            error_message: Some(message.clone()),
             ..Coordinator::default()
-        }
+        },
     });
     let mut coordinators: Vec<Coordinator> = coordinators.collect();
     if version >= 4 {
@@ -96,6 +101,16 @@ pub(super) fn find_coordinator(
     let Coordinator { node_id, host, port, error_code, error_message, .. } =
         coordinators.pop().unwrap_or_default();
     FindCoordinatorResponse { node_id, host, port, error_code, error_message, ..Default::default() }
+}
+
+/// The groups' coordinator, and where clients find it.
+async fn of_groups(node: &Arc<Node>) -> Result<(u64, Advertised), Refusal> {
+    let refused = |why: String| (ErrorCode::CoordinatorNotAvailable, why);
+    let found = coordinator(node).await.map_err(|failure| refused(failure.message))?;
+    let found = found.ok_or_else(|| refused("nobody leads the topic of offsets at present".to_owned()))?;
+    let at = node.metadata.read(|state| state.nodes.get(&found).and_then(reached_by_kafka));
+    let at = at.ok_or_else(|| refused(format!("node {found} takes no Kafka clients")))?;
+    Ok((found, at))
 }
 
 /// Waits for the other members.

@@ -104,7 +104,7 @@ fn controller(node: &Node) -> i32 {
 }
 
 /// A node's number as a broker's.
-fn number(node: u64) -> i32 {
+pub(super) fn number(node: u64) -> i32 {
     i32::try_from(node).unwrap_or(i32::MAX)
 }
 

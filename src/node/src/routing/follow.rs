@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::failure::Failure;
+use crate::groups;
 use crate::node::{LiveTopic, Node};
 
 /// Between two looks at a metadata that changes all the time: many decisions cost one look.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Whether this node has come to lead something is looked at so often, whatever the metadata says.
+const LOOK: Duration = Duration::from_millis(500);
 /// What failed is tried again after this.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -19,22 +22,24 @@ pub(crate) async fn run(node: Arc<Node>) {
         return;
     }
     let mut versions = node.metadata.watch();
+    let mut behind = true;
     loop {
-        versions.borrow_and_update();
-        let failed = node.follow_topics().await.err();
-        if let Some(failure) = &failed {
-            tracing::warn!(cause = failure.message, "a topic of the metadata is not served yet");
-        }
-        let news = async {
-            let pause = if failed.is_some() { AGAIN } else { PAUSE };
-            tokio::time::sleep(pause).await;
-            if failed.is_none() {
-                // It ends with the node.
-                let _ = versions.changed().await;
+        if behind {
+            versions.borrow_and_update();
+            let followed = node.follow_topics().await;
+            behind = followed.is_err();
+            if let Err(failure) = followed {
+                tracing::warn!(cause = failure.message, "a topic of the metadata is not served yet");
             }
+        }
+        groups::follow(&node).await;
+        let news = async {
+            tokio::time::sleep(if behind { AGAIN } else { PAUSE }).await;
+            // An error is the end of the node.
+            behind || tokio::time::timeout(LOOK, versions.changed()).await.is_ok()
         };
         tokio::select! {
-            () = news => {}
+            news = news => behind = news,
             () = node.until_stopping() => return,
         }
     }

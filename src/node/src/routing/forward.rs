@@ -280,7 +280,6 @@ impl Forward {
 ///
 /// # Errors
 /// It is not reached, or does not answer.
-#[allow(dead_code, reason = "the cluster's status asks so")]
 pub(crate) async fn to_node(node: &Node, to: u64, ask: &Ask) -> Result<Answer, Failure> {
     let at = node.metadata.read(|state| state.nodes.get(&to).and_then(super::reached_by_http));
     let at = at.ok_or_else(|| unavailable(format!("node {to} has told no address for HTTP")))?;

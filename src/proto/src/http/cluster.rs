@@ -1,0 +1,94 @@
+//! # Purpose
+//! A cluster as JSON: `/v1/cluster`.
+
+use serde::{Deserialize, Serialize};
+
+/// Answer to `GET /v1/cluster`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    /// 32 hex digits.
+    pub cluster: String,
+    /// Number of the node that tells this: the one that leads the metadata's group if it is reached.
+    pub told_by: u64,
+    /// Who decides.
+    pub metadata: MetadataGroup,
+    /// By number.
+    pub nodes: Vec<ClusterNode>,
+    /// By number.
+    pub shards: Vec<ClusterShard>,
+    /// Topics.
+    pub topics: usize,
+    /// Partitions.
+    pub partitions: usize,
+    /// How many shards nobody leads.
+    pub without_leader: usize,
+    /// How many spans have fewer copies that count than they should.
+    pub under_replicated: usize,
+}
+
+/// The group that keeps the metadata.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetadataGroup {
+    /// Number of the node that leads it; none while nobody is known to.
+    pub leader: Option<u64>,
+    /// Whether something can be decided now.
+    pub has_quorum: bool,
+    /// Counts the changes that took effect.
+    pub version: u64,
+    /// Numbers of the nodes that vote.
+    pub voters: Vec<u64>,
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterNode {
+    /// Its number.
+    pub node: u64,
+    /// What may be put on it: `read_write`, `read_only`, `draining`, `data_loss` or `gone`.
+    pub state: String,
+    /// What it is to the metadata: `leader`, `voter` or `learner`; `alone` where there is no group.
+    pub metadata: String,
+    /// HOST:PORT for other nodes.
+    pub peer: String,
+    /// HOST:PORT of its HTTP port; empty when it has told none.
+    pub http: String,
+    /// HOST:PORT for Kafka's clients; empty when it takes none.
+    pub kafka: String,
+    /// Which of its process starts this is.
+    pub incarnation: u64,
+    /// Shards that it leads.
+    pub leads: usize,
+    /// Spans of which it holds a copy.
+    pub spans: usize,
+    /// How long ago it said that it lives, ms; none where nobody knows.
+    pub silent_ms: Option<u64>,
+    /// Bytes that its disk still takes; none where nobody knows.
+    pub free_bytes: Option<u64>,
+    /// Changes of the metadata that it lacks; none where nobody knows.
+    pub lag: Option<u64>,
+}
+
+/// A data shard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterShard {
+    /// Its number.
+    pub shard: u64,
+    /// Number of the node that leads it; none while nobody does.
+    pub leader: Option<u64>,
+    /// Epoch of its last span.
+    pub epoch: u32,
+    /// What its last span is: `open`, `sealing`, `sealed`, or `none` when it has none.
+    pub state: String,
+    /// Numbers of the nodes that hold its last span.
+    pub holders: Vec<u64>,
+    /// Those of them whose copy counts.
+    pub in_sync: Vec<u64>,
+    /// How many of them make a record durable before it is acknowledged.
+    pub quorum: usize,
+    /// How many spans it has.
+    pub spans: usize,
+    /// How many of those have fewer copies that count than they should.
+    pub under_replicated: usize,
+    /// How many partitions it carries.
+    pub partitions: usize,
+}
