@@ -52,10 +52,16 @@ fn a_node_that_does_not_coordinate_says_so_and_every_node_knows_who_does() {
     for node in 1..=3 {
         assert_eq!(coordinator(cluster.node(node)), found);
         let port = i32::from(cluster.node(node).kafka().port());
-        let code = heartbeat(cluster.node(node));
         let coordinates = i32::try_from(node).unwrap() == found.node_id;
         assert_eq!(coordinates, port == found.port);
-        assert_code(code, if coordinates { ErrorCode::UnknownMemberId } else { ErrorCode::NotCoordinator });
+        if coordinates {
+            // It is named before it has taken the groups up.
+            wait::until("the coordinator to serve", || {
+                (heartbeat(cluster.node(node)) == ErrorCode::UnknownMemberId.number()).then_some(())
+            });
+        } else {
+            assert_code(heartbeat(cluster.node(node)), ErrorCode::NotCoordinator);
+        }
     }
     write(&cluster, 2, "value");
     let partition = OffsetCommitRequestPartition { committed_offset: 1, ..Default::default() };

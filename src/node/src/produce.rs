@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tidelog_format::batch::{Batch, BatchBuilder, BatchError, Record};
 use tidelog_proto::http::answers::PartitionWritten;
@@ -154,13 +155,51 @@ async fn append_to(
     batches: Vec<Batch>,
     hop: Hop,
 ) -> Result<PartitionWritten, Failure> {
-    let live = topic.partition(partition)?;
-    if hop == Hop::First
-        && live.led().is_err()
-        && let Some(written) = Box::pin(forward::append(node, topic, partition, &batches)).await?
-    {
-        return Ok(written);
+    // Alone, nobody else can come to lead.
+    if node.metadata.member().is_none() || hop == Hop::Last {
+        return append_here(topic, partition, batches).await;
     }
+    Box::pin(append_anywhere(node, topic, partition, batches)).await
+}
+
+/// Appends where the partition is led, here or elsewhere, and looks again when that changes under way: for one batch, of
+/// which nothing was written then.
+async fn append_anywhere(
+    node: &Node,
+    topic: &LiveTopic,
+    partition: u32,
+    batches: Vec<Batch>,
+) -> Result<PartitionWritten, Failure> {
+    let end = Instant::now() + forward::PATIENCE;
+    let mut newer = None;
+    loop {
+        let topic = newer.as_deref().unwrap_or(topic);
+        let written = if topic.partition(partition)?.led().is_ok() {
+            append_here(topic, partition, batches.clone()).await.map(Some)
+        } else {
+            forward::append(node, topic, partition, &batches).await
+        };
+        match written {
+            Ok(Some(written)) => return Ok(written),
+            Ok(None) => {}
+            Err(failure) => {
+                let nothing = matches!(failure.code, ErrorCode::NotLeader | ErrorCode::ShuttingDown);
+                if batches.len() > 1 || !nothing || node.is_stopping() || Instant::now() >= end {
+                    return Err(failure);
+                }
+            }
+        }
+        tokio::time::sleep(forward::PAUSE).await;
+        newer = Some(node.topic(&topic.name).ok_or_else(|| Failure::no_topic(&topic.name))?);
+    }
+}
+
+async fn append_here(
+    topic: &LiveTopic,
+    partition: u32,
+    batches: Vec<Batch>,
+) -> Result<PartitionWritten, Failure> {
+    let live = topic.partition(partition)?;
     let count = batches.iter().map(|batch| u64::from(batch.count())).sum();
     let wal = live.led()?;
     let base_offset = if batches.len() <= 1 {

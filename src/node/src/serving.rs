@@ -11,8 +11,8 @@ use tidelog_meta::METADATA_SHARD;
 use tidelog_wal::Recovered;
 
 use crate::node::{Node, Shard};
-use crate::reconcile;
 use crate::shards::Shards;
+use crate::{groups, reconcile};
 
 /// Follows until the node stops.
 pub(crate) async fn run(node: Arc<Node>) {
@@ -25,6 +25,8 @@ pub(crate) async fn run(node: Arc<Node>) {
             // It ends with the span at the latest: nothing is taken of a span that is led no more.
             tokio::spawn(async move { reconcile::agree(&node, shard).await });
         }
+        let coordinates = Arc::clone(&node);
+        tokio::spawn(async move { groups::follow(&coordinates).await });
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
             () = node.until_stopping() => return,

@@ -484,6 +484,8 @@ pub(crate) async fn coordinator(node: &Node) -> Result<Option<u64>, Failure> {
     };
     let partition = topic.partition(0)?;
     if partition.led().is_ok() {
+        // It may have come to lead a moment ago.
+        follow(node).await;
         return Ok(Some(node.me.node));
     }
     Ok(node.metadata.read(|state| seat(state, partition.shard).leader))

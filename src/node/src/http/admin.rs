@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::node::Node;
 use crate::routing;
 use crate::routing::forward::{self, Ask, Hop, Led};
+use crate::topics;
 
 /// `GET /v1/topics`.
 pub(super) async fn list(State(node): State<Arc<Node>>) -> Response {
@@ -38,7 +39,9 @@ pub(super) async fn create(
     let bytes = body::read(&node, &headers, request, &mut share).await?;
     let request = CreateTopic::decode(&body::decoded(&node, &headers, &bytes, &mut share)?)?;
     let topic = node.create_topic(&request).await?;
-    Ok(json(&routing::describe(&node, &topic, Hop::First).await?))
+    // It is made, whether or not all who lead it can tell of it yet.
+    let told = routing::describe(&node, &topic, Hop::First).await;
+    Ok(json(&told.unwrap_or_else(|_| topics::describe(&topic))))
 }
 
 /// `GET /v1/topics/T`.

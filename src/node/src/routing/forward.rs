@@ -41,9 +41,9 @@ use crate::node::{LiveTopic, Node};
 pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("tidelog-forwarded");
 
 /// How long the leader of a partition is looked for.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two tries.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long an answer may take that waits for nothing.
 const ANSWER: Duration = Duration::from_secs(30);

@@ -16,6 +16,7 @@ mod follow;
 pub(crate) mod forward;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use tidelog_meta::{Node as Listed, Span, SpanState, State};
 use tidelog_proto::http::admin::{PartitionDescription, TopicDescription};
@@ -89,6 +90,7 @@ pub(crate) async fn describe(node: &Node, topic: &LiveTopic, hop: Hop) -> Result
         described.partitions.retain(|one| !missing.contains(&one.partition));
         return Ok(described);
     }
+    let end = Instant::now() + forward::PATIENCE;
     while let Some(wanted) = missing.first().copied() {
         let ask = Ask::get(format!("/v1/topics/{}", topic.name));
         let told = match forward::to_leader(node, &topic.name, wanted, &ask).await? {
@@ -97,6 +99,11 @@ pub(crate) async fn describe(node: &Node, topic: &LiveTopic, hop: Hop) -> Result
         };
         let mut told: BTreeMap<u32, PartitionDescription> =
             told.partitions.into_iter().map(|one| (one.partition, one)).collect();
+        if !told.contains_key(&wanted) && Instant::now() < end {
+            // Whom the metadata names is about to lead it.
+            tokio::time::sleep(forward::PAUSE).await;
+            continue;
+        }
         if !told.contains_key(&wanted) {
             let message =
                 format!("partition {wanted} of topic `{}`: its leader has just changed", topic.name);
