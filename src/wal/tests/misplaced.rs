@@ -48,12 +48,17 @@ async fn life(wal: Wal, ledger: &mut Ledger, records: usize) {
 
 /// Three lives; each has more than a segment, and the newest segment is open.
 fn lives(shard: u64) -> (Files, Ledger) {
-    let (sim, mut ledger) = (Sim::new(shard), Ledger::default());
+    lives_by(shard, shard)
+}
+
+/// The same with other salts for another seed.
+fn lives_by(shard: u64, seed: u64) -> (Files, Ledger) {
+    let (sim, mut ledger) = (Sim::new(seed), Ledger::default());
     for epoch in 1..=3 {
         block_on_sim(&sim, async |disk| {
             let spec = ShardSpec { shard, ..spec(epoch) };
             let options = Options { spares: 0, ..options() };
-            let entropy = Entropy::seeded(u64::from(epoch) * 31 + shard);
+            let entropy = Entropy::seeded(u64::from(epoch) * 31 + seed);
             let clock = Clock::manual(1_700_000_000_000);
             let (wal, engine, _) = open_shard(disk, spec, options, clock, entropy).await.unwrap();
             let running = tokio::task::spawn_local(engine.run());
@@ -131,6 +136,15 @@ fn a_segment_of_another_shard_or_cluster_in_the_newest_ones_place_is_refused() {
         damaged.insert(next.clone(), content.clone());
         is_refused(&damaged, &next);
     }
+}
+
+#[test]
+fn the_newest_segment_of_another_history_of_the_shard_is_refused() {
+    let ((intact, _), (other, _)) = (lives(1), lives_by(1, 77));
+    let newest = intact.keys().next_back().unwrap();
+    let mut damaged = intact.clone();
+    damaged.insert(newest.clone(), other[newest].clone());
+    is_refused(&damaged, newest);
 }
 
 #[test]
