@@ -10,6 +10,8 @@ use super::support::{http::Http, read, wait};
 
 const TOPIC: &str = "t";
 const PARTITION: u32 = 0;
+/// So many looks at what the nodes hold for one more record.
+const LOOKS: u32 = 50;
 
 impl Cluster {
     /// Stores a record wherever that works, and gives the node that took it. What was not clear is tried again: the record may
@@ -49,9 +51,17 @@ impl Cluster {
         });
     }
 
-    /// Waits until so many nodes hold the newest span, and all of them have all of it.
-    fn until_held_by(&self, nodes: usize) {
+    /// Waits until so many nodes hold the newest span, and all of them have all of it. Who has no frame of a span shows nothing
+    /// of it: now and then another record is stored.
+    fn until_held_by(&self, nodes: usize, stored: &mut Vec<String>) {
+        let mut looks = 0;
         wait::until("all holders to have all records", || {
+            looks += 1;
+            if looks % LOOKS == 0 {
+                let value = format!("record {} to be held", stored.len());
+                self.store(&value);
+                stored.push(value);
+            }
             let shards: Option<Vec<Value>> = self.living().map(|node| self.shard(node)).collect();
             let shards = shards?;
             let first = shards.first()?;
@@ -89,7 +99,7 @@ fn what_a_killed_leader_has_acknowledged_another_node_serves_and_it_catches_up_w
             leader = cluster.store(&value);
             stored.push(value);
         }
-        cluster.until_held_by(3);
+        cluster.until_held_by(3, &mut stored);
         cluster.node(leader).kill();
         let began = Instant::now();
         let value = format!("behind the loss of node {leader}, round {round}");
@@ -99,7 +109,7 @@ fn what_a_killed_leader_has_acknowledged_another_node_serves_and_it_catches_up_w
         has_all(&cluster.read_all(&stored), &stored).unwrap();
         cluster.node(leader).restart();
     }
-    cluster.until_held_by(3);
+    cluster.until_held_by(3, &mut stored);
     has_all(&cluster.read_all(&stored), &stored).unwrap();
 }
 
@@ -119,7 +129,7 @@ fn what_one_node_had_comes_to_those_that_join_and_outlives_it() {
         cluster.store(&value);
         stored.push(value);
     }
-    cluster.until_held_by(3);
+    cluster.until_held_by(3, &mut stored);
     cluster.until_shipped();
     // One voter alone would take the metadata with it.
     cluster.until_voters(&[1, 2, 3]);
@@ -155,7 +165,7 @@ fn a_directory_that_was_alone_becomes_a_cluster_with_all_its_records() {
     // A span has files where it has frames.
     cluster.store("as a cluster of three");
     stored.push("as a cluster of three".to_owned());
-    cluster.until_held_by(3);
+    cluster.until_held_by(3, &mut stored);
     cluster.until_voters(&[1, 2, 3]);
     cluster.node(1).kill();
     cluster.store("as a cluster of two");
