@@ -3,11 +3,11 @@
 //! knows most: it hears from all nodes.
 
 use tidelog_meta::raft::Standing;
-use tidelog_meta::{Chain, METADATA_SHARD, Node as Listed, NodeState, Span, SpanState, Spread, State};
+use tidelog_meta::{Chain, METADATA_SHARD, Node as Listed, NodeState, Span, SpanState, State};
 use tidelog_proto::http::cluster::{ClusterNode, ClusterShard, ClusterStatus, MetadataGroup};
 
 use crate::node::Node;
-use crate::routing::{Seat, seat};
+use crate::routing::{Seat, seat, spans_short};
 
 /// The whole cluster.
 pub(crate) fn status(node: &Node) -> ClusterStatus {
@@ -113,7 +113,7 @@ fn shards(state: &State) -> Vec<ClusterShard> {
             in_sync,
             quorum: last.map_or(1, |span| span.quorum.into()),
             spans: spans.len(),
-            under_replicated: spans.iter().filter(|span| is_short(state, span)).count(),
+            under_replicated: spans_short(state, shard),
             partitions: loads.get(&shard).copied().unwrap_or(0),
         }
     });
@@ -126,11 +126,4 @@ fn span_name(span: &Span) -> &'static str {
         SpanState::Sealing { .. } => "sealing",
         SpanState::Sealed { .. } => "sealed",
     }
-}
-
-/// Whether a span has fewer copies that count than are wanted, as far as there are nodes for them.
-fn is_short(state: &State, span: &Span) -> bool {
-    let counting = |node: &u64| state.nodes.get(node).is_some_and(|known| known.state.counts());
-    let copies = span.replicas.iter().filter(|replica| counting(&replica.node)).count();
-    copies < Spread::default().replicas.min(state.nodes.keys().filter(|node| counting(node)).count())
 }

@@ -7,8 +7,9 @@ use tidelog_wal::{Stats, Status};
 
 use crate::metadata::MetadataStatus;
 use crate::node::Node;
+use crate::routing::spans_short;
 use crate::spans::{OpenedSpan, Sealed};
-use tidelog_meta::{METADATA_SHARD, NodeState, Spread};
+use tidelog_meta::METADATA_SHARD;
 use tidelog_replica::message::Grade;
 use tidelog_replica::span::Span;
 
@@ -150,22 +151,9 @@ pub(crate) fn status(node: &Node) -> NodeStatus {
         shards: node
             .shards()
             .iter()
-            .map(|(id, shard)| shard_status(*id, shard, spans_short(node, *id)))
+            .map(|(id, shard)| shard_status(*id, shard, node.metadata.read(|state| spans_short(state, *id))))
             .collect(),
     }
-}
-
-/// How many spans of a shard have fewer holders that count than there could be.
-fn spans_short(node: &Node, shard: u64) -> usize {
-    node.metadata.read(|state| {
-        let counts = |node: u64| state.nodes.get(&node).is_some_and(|known| known.state.counts());
-        let takes = state.nodes.values().filter(|node| node.state == NodeState::ReadWrite).count();
-        let wanted = takes.min(Spread::default().replicas);
-        let short = |span: &&tidelog_meta::Span| {
-            span.replicas.iter().filter(|replica| counts(replica.node)).count() < wanted
-        };
-        state.chains.get(&shard).map_or(0, |chain| chain.spans.iter().filter(short).count())
-    })
 }
 
 fn shard_status(id: u64, shard: &crate::node::Shard, spans_short: usize) -> ShardStatus {

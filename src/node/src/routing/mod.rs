@@ -18,7 +18,7 @@ pub(crate) mod forward;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use tidelog_meta::{Node as Listed, Span, SpanState, State};
+use tidelog_meta::{Node as Listed, NodeState, Span, SpanState, Spread, State};
 use tidelog_proto::http::admin::{PartitionDescription, TopicDescription};
 use tidelog_proto::http::error::ErrorCode;
 
@@ -64,6 +64,15 @@ fn leader(state: &State, span: &Span) -> Option<u64> {
     let node = span.leader.node;
     let lives = state.nodes.get(&node).is_some_and(|known| known.incarnation == span.leader.incarnation);
     (lives && span.state == SpanState::Open).then_some(node)
+}
+
+/// How many spans of a shard have fewer copies that count than are wanted, as far as there are nodes that take them.
+pub(crate) fn spans_short(state: &State, shard: u64) -> usize {
+    let counts = |node: u64| state.nodes.get(&node).is_some_and(|known| known.state.counts());
+    let takers = state.nodes.values().filter(|node| node.state == NodeState::ReadWrite).count();
+    let wanted = takers.min(Spread::default().replicas);
+    let short = |span: &&Span| span.replicas.iter().filter(|replica| counts(replica.node)).count() < wanted;
+    state.chains.get(&shard).map_or(0, |chain| chain.spans.iter().filter(short).count())
 }
 
 /// Where Kafka's clients find a node; none when it takes none, or has left.
