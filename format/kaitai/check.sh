@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Compiles format/tidelog.ksy with Kaitai's own compiler and compares what its reader sees of every golden file with
-# what tidelog-inspect says, field by field. Needs node with npm, and python3 with venv.
+# Compiles format/tidelog.ksy with Kaitai's own compiler and compares what its reader sees of every golden file and of
+# every golden directory of tests/compat with what tidelog-inspect says, field by field. Needs node with npm, and python3
+# with venv.
 # Usage: format/kaitai/check.sh [INSPECTOR]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,4 +15,5 @@ cp "$here/package.json" "$here/compile.js" "$work/"
 [ -x "$work/venv/bin/python" ] || python3 -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
 node "$work/compile.js" "$root/format/tidelog.ksy" "$work/module"
-PYTHONPATH=$work/module "$work/venv/bin/python" "$here/check.py" "$inspector" "$root/format/vectors"
+PYTHONPATH=$work/module "$work/venv/bin/python" "$here/check.py" "$inspector" "$root/format/vectors" \
+    "$root"/tests/compat/*/data

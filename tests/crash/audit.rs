@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
 
+use crate::kept::Kept;
 use crate::load::{Acknowledged, Ledger, PARTITIONS, POINTS, TOPIC, value};
 use crate::support::read::{self, Record};
 
@@ -21,12 +22,18 @@ pub(crate) struct Audit {
     points: Vec<(String, u64)>,
     /// What the last audit, or a reader since, found in each partition: once readable, for ever there.
     known: BTreeMap<Place, Vec<Record>>,
+    kept: Kept,
 }
 
 impl fmt::Display for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stored: usize = self.known.values().map(Vec::len).sum();
-        write!(f, "{} acknowledged records audited, {stored} stored", self.acknowledged())
+        let given_back = self.kept.start();
+        write!(
+            f,
+            "{} acknowledged records audited, {stored} stored, {given_back} given back",
+            self.acknowledged()
+        )
     }
 }
 
@@ -34,7 +41,7 @@ impl Audit {
     /// How many records were acknowledged.
     pub(crate) fn acknowledged(&self) -> usize {
         let points: u64 = self.points.iter().map(|(_, count)| count).sum();
-        self.acknowledged.len() + usize::try_from(points).unwrap()
+        self.acknowledged.len() + usize::try_from(points).unwrap() + self.kept.promised()
     }
 
     /// Where a reader of partition 0 has to begin to see some of what is known again.
@@ -46,6 +53,7 @@ impl Audit {
     pub(crate) fn take(&mut self, ledger: Ledger) {
         self.acknowledged.extend(ledger.acknowledged);
         self.points.push(ledger.points);
+        self.kept.take(ledger.kept);
         let (from, seen) = ledger.seen;
         let known = self.known.entry((TOPIC, 0)).or_default();
         let both = (known.len() - from).min(seen.len());
@@ -62,6 +70,7 @@ impl Audit {
         if self.points.iter().any(|(_, count)| *count > 0) {
             self.check_partition(address, (POINTS, 0), recent);
         }
+        self.kept.check(address);
     }
 
     fn check_partition(&mut self, address: SocketAddr, place: Place, recent: bool) {
@@ -180,7 +189,7 @@ mod tests {
         };
         let acknowledged = vec![acknowledged(0, "a", 0), acknowledged(1, "b", 0), acknowledged(2, "a", 1)];
         let known = BTreeMap::from([((TOPIC, 0), stored[..2].to_vec())]);
-        (Audit { acknowledged, points: Vec::new(), known }, stored)
+        (Audit { acknowledged, known, ..Audit::default() }, stored)
     }
 
     fn finds(fault: fn(&mut Vec<Record>)) -> bool {

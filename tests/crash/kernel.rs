@@ -15,7 +15,7 @@ use crate::mounted::Image;
 use crate::support::chance::Chance;
 use crate::support::node::{Node, program};
 use crate::support::{offline, wait};
-use crate::{CONFIG, count, create_topic, skip};
+use crate::{CONFIG, count, create_topics, skip};
 
 /// Everything is read again every so many crashes, and behind the last.
 const IN_FULL: u64 = 20;
@@ -123,7 +123,7 @@ fn a_crash_of_the_kernel_under_load_loses_nothing() {
     image.with_mounted(|| {
         let mut node = Node::unstarted(CONFIG, Some(&data));
         node.restart();
-        create_topic(&node);
+        create_topics(&node);
     });
     for cycle in 0..all {
         let guest = Guest::boot(&uml, place, image.path(), cycle);

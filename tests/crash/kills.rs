@@ -8,7 +8,7 @@ use crate::load::{Begin, Lasting, Load};
 use crate::support::chance::Chance;
 use crate::support::node::Node;
 use crate::support::offline;
-use crate::{CONFIG, count, create_topic};
+use crate::{CONFIG, count, create_topics};
 
 /// Cycles on one directory. Then a new one begins, so that audits stay short and first starts are killed too.
 const LIFE: u64 = 200;
@@ -36,7 +36,7 @@ impl Life<'_> {
             life.kill_start();
         }
         life.node.restart();
-        create_topic(&life.node);
+        create_topics(&life.node);
         life
     }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use crate::kafka::Idempotent;
+use crate::kept;
 use crate::support::chance::Chance;
 use crate::support::http::Http;
 use crate::support::node::Node;
@@ -62,6 +63,8 @@ pub(crate) struct Ledger {
     pub(crate) points: (String, u64),
     /// Records of partition 0 that a reader was given, from an offset on.
     pub(crate) seen: (usize, Vec<read::Record>),
+    /// Acknowledged in the topic that keeps little.
+    pub(crate) kept: Vec<Acknowledged>,
 }
 
 /// The value of a record: it follows from who sent it and which one it is.
@@ -79,7 +82,19 @@ pub(crate) fn value(producer: &str, sequence: u64) -> String {
     };
     let letter = char::from(b'a' + u8::try_from(chance % 26).unwrap());
     let len = usize::try_from(filler).unwrap();
-    format!("{producer} {sequence} {}", letter.to_string().repeat(len))
+    let filler = match producer.ends_with(kept::PRODUCER) {
+        true => noise(chance).take(len).collect(),
+        false => letter.to_string().repeat(len),
+    };
+    format!("{producer} {sequence} {filler}")
+}
+
+/// Letters that compression makes little smaller.
+fn noise(mut chance: u64) -> impl Iterator<Item = char> {
+    std::iter::repeat_with(move || {
+        chance = chance.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        char::from(b'0' + u8::try_from(chance >> 58).unwrap())
+    })
 }
 
 /// The producers that go on where they were when the server was killed.
@@ -98,6 +113,7 @@ pub(crate) struct Load {
     producers: Vec<JoinHandle<Vec<Acknowledged>>>,
     lasting: Vec<JoinHandle<(Idempotent, Vec<Acknowledged>)>>,
     points: JoinHandle<(String, u64)>,
+    kept: JoinHandle<Vec<Acknowledged>>,
     reader: JoinHandle<(usize, Vec<read::Record>)>,
 }
 
@@ -119,6 +135,7 @@ impl Load {
         let (address, kafka) = (node.address(), node.kafka());
         let (answers, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let sender = |name: String| Sender {
+            topic: TOPIC,
             name,
             http: Http::new(address),
             answers: Arc::clone(&answers),
@@ -134,6 +151,11 @@ impl Load {
         let producers = producers.collect();
         let (series, dice) = (sender(format!("c{cycle}{{from=crash}}")), chance.fork(PRODUCERS));
         let points = std::thread::spawn(move || series.put(dice));
+        let (keeper, dice) = (
+            Sender { topic: kept::TOPIC, ..sender(format!("c{cycle}{}", kept::PRODUCER)) },
+            chance.fork(PRODUCERS + 1),
+        );
+        let kept = std::thread::spawn(move || keeper.produce(0, dice));
         let lasting = lasting.0.into_iter().map(|producer| {
             let (answers, over) = (Arc::clone(&answers), Arc::clone(&over));
             std::thread::spawn(move || producer.run(kafka, &answers, &over, faults))
@@ -141,7 +163,7 @@ impl Load {
         let lasting = lasting.collect();
         let stop = Arc::clone(&over);
         let reader = std::thread::spawn(move || (from, tail(address, from, &stop, faults)));
-        Load { answers, over, producers, lasting, points, reader }
+        Load { answers, over, producers, lasting, points, kept, reader }
     }
 
     /// How many requests were acknowledged so far.
@@ -166,12 +188,14 @@ impl Load {
         });
         let lasting = Lasting(lasting.collect());
         let (points, seen) = (self.points.join().unwrap(), self.reader.join().unwrap());
-        (Ledger { acknowledged, points, seen }, lasting)
+        let kept = self.kept.join().unwrap();
+        (Ledger { acknowledged, points, seen, kept }, lasting)
     }
 }
 
 /// Sends over HTTP until the server is gone; each sequence number once.
 struct Sender {
+    topic: &'static str,
     name: String,
     http: Http,
     answers: Arc<AtomicU64>,
@@ -186,6 +210,7 @@ pub(crate) fn produce_into(node: &Node, cycle: u64, ledger: File) {
     let (told, mut chance) = (Arc::new(ledger), Chance::new("records of a guest"));
     let producers = (0..PRODUCERS).map(|n| {
         let sender = Sender {
+            topic: TOPIC,
             name: format!("c{cycle}p{n}"),
             http: Http::new(node.address()),
             answers: Arc::default(),
@@ -228,11 +253,11 @@ impl Sender {
 
     /// One request; the offset of its first record, or `None` when it was not acknowledged.
     fn send(&mut self, partition: u32, first: u64, count: u64) -> Option<u64> {
-        let name = &self.name;
+        let Sender { topic, name, .. } = &self;
         let lines: Vec<String> = (first..first + count)
             .map(|n| serde_json::json!({"key": name, "value": value(name, n)}).to_string() + "\n")
             .collect();
-        let path = format!("/v1/topics/{TOPIC}/records?partition={partition}");
+        let path = format!("/v1/topics/{topic}/records?partition={partition}");
         let body = self.post(&path, "application/x-ndjson", lines.concat().as_bytes(), 200)?;
         let told: serde_json::Value = serde_json::from_slice(&body).unwrap();
         let written = &told["partitions"][0];

@@ -12,6 +12,7 @@ mod support;
 mod audit;
 mod errors;
 mod kafka;
+mod kept;
 mod kernel;
 mod kills;
 mod load;
@@ -29,20 +30,21 @@ use support::http::Http;
 use support::node::Node;
 use support::{offline, read};
 
-/// Small segments, so that the kills also hit rolls and recycled files.
-const CONFIG: &str = "[storage]\nsegment_bytes = 1048576\n";
+/// Small segments and frequent retention, so that the kills also hit rolls, files that are given back, and recycled ones.
+const CONFIG: &str = "[storage]\nsegment_bytes = 1048576\nretention_check_ms = 100\n";
 
-/// A server with the topic that the load writes to.
+/// A server with the topics that the load writes to.
 fn start() -> Node {
     let node = Node::start(CONFIG);
-    create_topic(&node);
+    create_topics(&node);
     node
 }
 
-fn create_topic(node: &Node) {
+fn create_topics(node: &Node) {
     let topic = serde_json::json!({"name": load::TOPIC, "partitions": load::PARTITIONS}).to_string();
     let answer = Http::new(node.address()).post("/v1/topics", "application/json", topic.as_bytes()).unwrap();
     assert!(answer.is_success(), "{}", answer.text());
+    kept::create(node.address());
 }
 
 /// A disk of the rig; `None` after saying that the test is skipped.

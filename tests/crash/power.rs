@@ -16,7 +16,7 @@ use crate::mounted::Mounted;
 use crate::support::chance::Chance;
 use crate::support::node::Node;
 use crate::support::offline;
-use crate::{CONFIG, count, create_topic, rig};
+use crate::{CONFIG, count, create_topics, rig};
 
 /// Cuts of one disk; then a new one begins.
 const LIFE: u64 = 100;
@@ -74,7 +74,7 @@ impl<'a> Life<'a> {
             life.cut_start();
         }
         life.node.restart();
-        create_topic(&life.node);
+        create_topics(&life.node);
         life
     }
 

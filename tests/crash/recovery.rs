@@ -9,7 +9,7 @@ use crate::audit::Audit;
 use crate::support::chance::Chance;
 use crate::support::node::{Node, scratch};
 use crate::support::{offline, wait};
-use crate::{count, create_topic, first_load};
+use crate::{count, create_topics, first_load};
 
 /// A segment so large that all of the load lies in the one that is open: recovery has much to read.
 const CONFIG: &str = "[storage]\nsegment_bytes = 67108864\nshards = 1\n";
@@ -35,7 +35,7 @@ fn copy(from: &Path, to: &Path) {
 fn kills_during_recovery_change_nothing_that_was_acknowledged() {
     let mut chance = Chance::new("kills during recovery");
     let mut node = Node::start(CONFIG);
-    create_topic(&node);
+    create_topics(&node);
     let load = first_load(&node, &mut chance);
     load.wait_for_answers(REQUESTS);
     node.kill();

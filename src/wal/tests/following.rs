@@ -11,7 +11,7 @@ use tidelog_format::scan::{Expect, Found, scan};
 use tidelog_io::random::Entropy;
 use tidelog_io::sim::{Kind, Sim, block_on_sim};
 use tidelog_io::{Access, Disk, DiskFile, Fault};
-use tidelog_wal::{AppendError, OpenError, SpanEnd, Stats, Status, Wal, find_shard};
+use tidelog_wal::{AppendError, OpenError, ReadyFrame, SpanEnd, Stats, Status, Wal, find_shard};
 
 #[test]
 fn a_follower_seals_the_same_files_as_its_leader() {
@@ -149,10 +149,42 @@ fn what_a_process_left_unsynced_is_synced_before_anything_is_said_to_follow_it()
     }
 }
 
+/// How many writes go into the first file of a span.
+fn first_of_a_file(writes: &[Vec<ReadyFrame>]) -> usize {
+    let opens = |frames: &Vec<ReadyFrame>| frames[0].header.block_index == 0;
+    1 + writes[1..].iter().position(opens).unwrap()
+}
+
+#[test]
+fn a_file_behind_the_end_of_the_span_that_holds_another_ones_records_is_refused() {
+    let (leader, sim) = (Sim::new(1), Sim::new(2));
+    let writes = lead(&leader, 1, FIRST, false, records).all();
+    let count = first_of_a_file(&writes);
+    follow(&sim, 1, FIRST, async |_, writer, _| {
+        for frames in &writes[..count] {
+            writer.write(frames.clone(), false).await.unwrap();
+        }
+    });
+    // The name is the second file's, the records are the last one's, which is not sealed.
+    let there = segments(&leader, 1);
+    let file = &there[1].0;
+    let (last, content) = there.iter().rfind(|(_, bytes)| bytes.iter().any(|byte| *byte != 0)).unwrap();
+    assert!(last > file && content.len() as u64 == SEGMENT, "{}", last.display());
+    sim.write_file(file, content);
+    let before = segments(&sim, 1);
+    let last = writes[count - 1].last().unwrap();
+    let refused = end(&sim, 1, FIRST, SpanEnd { lsn: last.header.lsn + 1, chain: last.next_chain });
+    assert!(
+        matches!(&refused, Err(OpenError::Misplaced { file: named, .. }) if named == file),
+        "{refused:?}"
+    );
+    assert!(segments(&sim, 1) == before);
+}
+
 #[test]
 fn what_stands_behind_the_end_of_the_span_is_dropped() {
     let writes = lead(&Sim::new(1), 1, FIRST, false, records).all();
-    for count in [2, 5, 20, writes.len() - 1] {
+    for count in [2, 5, 20, first_of_a_file(&writes), writes.len() - 1] {
         let (longer, exact) = (Sim::new(2), Sim::new(3));
         let last = writes[count - 1].last().unwrap();
         let at = SpanEnd { lsn: last.header.lsn + 1, chain: last.next_chain };

@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use support::*;
+use tidelog_format::block::BLOCK;
 use tidelog_format::verdict::Verdict;
 use tidelog_io::clock::Clock;
 use tidelog_io::random::Entropy;
 use tidelog_io::sim::{Sim, block_on_sim};
-use tidelog_wal::{Ended, OpenError, Options, ShardSpec, SpanBase, Status, Wal, find_shard, open_shard};
+use tidelog_wal::{
+    Ended, OpenError, OpenSpan, Options, OwnDisk, ShardSpec, SpanBase, Status, Wal, find_shard, open_shard,
+};
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
@@ -53,6 +56,14 @@ fn lives(shard: u64) -> (Files, Ledger) {
 
 /// The same with other salts for another seed.
 fn lives_by(shard: u64, seed: u64) -> (Files, Ledger) {
+    lives_of(shard, seed, RECORDS)
+}
+
+/// Records of a life: more than a segment.
+const RECORDS: usize = 14;
+
+/// The same with so many records in the last life.
+fn lives_of(shard: u64, seed: u64, last: usize) -> (Files, Ledger) {
     let (sim, mut ledger) = (Sim::new(seed), Ledger::default());
     for epoch in 1..=3 {
         block_on_sim(&sim, async |disk| {
@@ -62,7 +73,7 @@ fn lives_by(shard: u64, seed: u64) -> (Files, Ledger) {
             let clock = Clock::manual(1_700_000_000_000);
             let (wal, engine, _) = open_shard(disk, spec, options, clock, entropy).await.unwrap();
             let running = tokio::task::spawn_local(engine.run());
-            life(wal, &mut ledger, 14).await;
+            life(wal, &mut ledger, if epoch == 3 { last } else { RECORDS }).await;
             running.abort();
         })
         .unwrap();
@@ -136,6 +147,17 @@ fn a_segment_of_another_shard_or_cluster_in_the_newest_ones_place_is_refused() {
         damaged.insert(next.clone(), content.clone());
         is_refused(&damaged, &next);
     }
+}
+
+#[test]
+fn what_another_shards_segment_says_of_the_one_before_it_counts_for_nothing() {
+    let (mut damaged, _) = lives(1);
+    let newest = number(damaged.keys().next_back().unwrap());
+    // There that segment is full, and the next one says so.
+    let (foreign, _) = lives_of(2, 2, 2 * RECORDS);
+    let next = path(3, newest + 1);
+    damaged.insert(next.clone(), foreign[&next].clone());
+    is_refused(&damaged, &next);
 }
 
 #[test]
@@ -258,4 +280,30 @@ fn a_file_that_waits_in_the_place_of_a_spans_first_segment_does_not_hide_that_th
     let short = judged(&intact, 5, base);
     assert_eq!(short.verdict, Verdict::Corrupt, "{short:?}");
     assert!(short.lsn < ended.lsn, "{short:?}");
+}
+
+#[test]
+fn where_a_file_waits_for_the_next_span_the_end_of_the_one_before_is_what_the_metadata_says() {
+    let (mut damaged, _) = lives(1);
+    let find = async |disk, epoch, base| find_shard(disk, spec(epoch), base, options()).await.unwrap();
+    let ended = block_on_sim(&disk(&damaged), async |disk| find(disk, 4, None).await.ended()).unwrap();
+    let base = Some(SpanBase { epoch: 4, lsn: ended.lsn, chain: ended.chain, salt: [7; 16] });
+    let newest = damaged.keys().next_back().unwrap().clone();
+    damaged.insert(path(4, number(&newest) + 1), vec![0; SEGMENT as usize]);
+    // The last write rots, and nothing behind it tells that it was durable.
+    let bytes = damaged.get_mut(&newest).unwrap();
+    let last = bytes.iter().rposition(|byte| *byte != 0).unwrap() / BLOCK * BLOCK;
+    bytes[last - BLOCK..last + BLOCK].fill(0);
+    let sim = disk(&damaged);
+    let status = block_on_sim(&sim, async |disk| {
+        let found = find(disk, 5, base).await;
+        let commits = Box::new(OwnDisk::from(ended.lsn));
+        let span = OpenSpan { salt: None, start: None, state: false, commits };
+        let (wal, _engine, _) =
+            found.open(span, Clock::manual(1_700_000_000_000), Entropy::seeded(1)).await.unwrap();
+        wal.status()
+    });
+    let status = status.unwrap();
+    assert!(matches!(&status, Status::ReadOnly(hole) if hole.file == newest && hole.from > 0), "{status:?}");
+    assert!(files(&sim) == damaged, "what is damaged is not cut");
 }
