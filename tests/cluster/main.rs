@@ -10,6 +10,7 @@ mod joining;
 mod kafka;
 mod nodes;
 mod replicas;
+mod retention;
 mod status;
 
 use nodes::Cluster;
@@ -40,6 +41,16 @@ fn three_nodes_join_one_after_the_other_and_then_vote() {
             nodes.as_array().unwrap().iter().all(|node| node["silent_ms"].is_u64())
         })
     });
+}
+
+#[test]
+fn once_three_are_said_to_vote_the_first_one_is_not_needed_any_more() {
+    for _ in 0..3 {
+        // While the vote goes from one to three nothing is decided without the one, and nobody must be told otherwise.
+        let mut cluster = Cluster::of_three();
+        cluster.node(1).kill();
+        cluster.create_topic(2, "without-the-first");
+    }
 }
 
 #[test]

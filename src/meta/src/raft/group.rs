@@ -31,9 +31,10 @@ pub const MAX_COMMAND: usize = 3 * 1024 * 1024;
 /// How a member is run. Times in milliseconds.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// A leader says that it lives this often. Default 250.
+    /// A leader says that it lives this often, or half as often again. Default 125.
     pub heartbeat_ms: u64,
-    /// A member that hears nothing for a time between this and twice this stands for election. Default 1500.
+    /// A leader that was heard of within twice this is not voted out; a member that hears nothing for between this and
+    /// twice this more stands for election. Default 500, so within 1.5 to 2 s.
     pub election_ms: u64,
     /// A snapshot is made every so many entries. Default 5000.
     pub snapshot_every: u64,
@@ -46,8 +47,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            heartbeat_ms: 250,
-            election_ms: 1500,
+            heartbeat_ms: 125,
+            election_ms: 500,
             snapshot_every: 5000,
             keep_entries: 1000,
             patience: Duration::from_secs(10),

@@ -1,9 +1,9 @@
 //! How a member stands in its group: who leads, who votes, how far everybody has come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use openraft::ServerState;
+use openraft::{Membership, ServerState};
 
 use super::group::Group;
 use super::{Voter, voter_id};
@@ -27,9 +27,10 @@ pub struct Standing {
     pub last: u64,
     /// Index of the last entry that took effect here.
     pub applied: u64,
-    /// Who decides.
+    /// Who decides, and goes on deciding when a few of them are lost. While others come to vote that is who did before:
+    /// nothing is decided without most of those until the change is through.
     pub voters: Vec<Voter>,
-    /// Who follows without a vote.
+    /// Who follows without a vote, or is about to get one.
     pub learners: Vec<Voter>,
     /// On the leader: the last entry that each member is known to have, by directory.
     pub matched: BTreeMap<StoreId, u64>,
@@ -55,7 +56,7 @@ impl Group {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow();
         let membership = metrics.membership_config.membership();
-        let voting: std::collections::BTreeSet<u64> = membership.voter_ids().collect();
+        let voting = deciding(membership);
         let (mut voters, mut learners, mut matched) = (Vec::new(), Vec::new(), BTreeMap::new());
         for (id, voter) in membership.nodes() {
             if voting.contains(id) { &mut voters } else { &mut learners }.push(voter.clone());
@@ -76,7 +77,7 @@ impl Group {
         };
         Standing {
             leads,
-            votes: voting.contains(&voter_id(self.store)),
+            votes: membership.voter_ids().any(|voter| voter == voter_id(self.store)),
             has_quorum,
             term: metrics.current_term,
             last: metrics.last_log_index.unwrap_or(0),
@@ -95,5 +96,26 @@ impl Group {
         let metrics = metrics.borrow();
         let members = metrics.membership_config.membership();
         metrics.current_leader.and_then(|leader| members.get_node(&leader)).cloned()
+    }
+}
+
+/// Without most of whom nothing is decided: the voters, or the ones before them while they change.
+fn deciding(membership: &Membership<u64, Voter>) -> BTreeSet<u64> {
+    membership.get_joint_config().first().cloned().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_about_to_vote_is_no_voter_until_the_change_is_through() {
+        let three = BTreeSet::from([1, 2, 3]);
+        let members = |sets: Vec<BTreeSet<u64>>| Membership::new(sets, three.clone());
+        let alone = BTreeSet::from([1]);
+        assert_eq!(deciding(&members(vec![alone.clone()])), alone);
+        // The other two could not elect anybody if the first one were lost now.
+        assert_eq!(deciding(&members(vec![alone.clone(), three.clone()])), alone);
+        assert_eq!(deciding(&members(vec![three.clone()])), three);
     }
 }
