@@ -11,6 +11,8 @@ use super::support::wait;
 pub(crate) struct Cluster {
     nodes: Vec<Node>,
     first: Option<SocketAddr>,
+    /// More of `[storage]`, for all of them.
+    storage: &'static str,
 }
 
 /// An address that is free now. Nobody else is given it soon: the system hands out ports in turn.
@@ -26,7 +28,12 @@ pub(crate) fn settings(peer: SocketAddr, first: Option<SocketAddr>) -> String {
 
 impl Cluster {
     pub(crate) fn of_three() -> Cluster {
-        let mut cluster = Cluster::default();
+        Cluster::of_three_with("")
+    }
+
+    /// The same, with more settings of `[storage]`.
+    pub(crate) fn of_three_with(storage: &'static str) -> Cluster {
+        let mut cluster = Cluster { storage, ..Cluster::default() };
         for _ in 0..3 {
             cluster.add();
         }
@@ -37,13 +44,13 @@ impl Cluster {
     /// Starts one more; it joins the others.
     pub(crate) fn add(&mut self) {
         let peer = free_address();
-        self.nodes.push(Node::start(&settings(peer, self.first)));
+        self.nodes.push(Node::start(&(settings(peer, self.first) + self.storage)));
         self.first.get_or_insert(peer);
     }
 
     /// One that runs already, reached by others at `peer`.
     pub(crate) fn from(node: Node, peer: SocketAddr) -> Cluster {
-        Cluster { nodes: vec![node], first: Some(peer) }
+        Cluster { nodes: vec![node], first: Some(peer), storage: "" }
     }
 
     /// Numbers of those that have not been killed.

@@ -9,7 +9,7 @@
 //! - A replica that is replaced is replaced by one that was verified, or that a seal has copied everything to. A span is
 //!   dropped only against a proof that no live partition wants a record of it, and not while a leader needs it to go on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::command::Command;
 use crate::illegal::Illegal;
@@ -190,7 +190,7 @@ impl State {
         if span.is_unsealed() {
             return Err(Illegal::NotSealed { shard, epoch });
         }
-        let ends: std::collections::BTreeMap<u64, u64> = ends.iter().copied().collect();
+        let ends: BTreeMap<u64, u64> = ends.iter().copied().collect();
         let partitions = self.topics.values().flat_map(|topic| &topic.partitions);
         for partition in partitions.filter(|partition| partition.is_in(shard)) {
             if ends.get(&partition.id).is_none_or(|end| *end > partition.start()) {
@@ -201,6 +201,40 @@ impl State {
             return Err(Illegal::Tells { shard, epoch });
         }
         Ok(())
+    }
+
+    /// What is proposed so that the shard's oldest span goes: that the records in it are not wanted, by partition, and last
+    /// the drop. `ends` has the next offset at the span's end of each partition with records in it, `start` the first offset
+    /// that is wanted as the shard's leader has it. Nothing where a record is wanted, the leader does not know a partition,
+    /// or the span is the last one, has not ended, or tells what a leader must know.
+    pub fn to_drop_oldest(
+        &self,
+        shard: u64,
+        ends: &BTreeMap<u64, u64>,
+        start: impl Fn(u64) -> Option<u64>,
+    ) -> Vec<Command> {
+        let spans = self.chains.get(&shard).map_or(&[][..], |chain| &chain.spans);
+        let Some((first, behind)) = spans.split_first() else { return Vec::new() };
+        if first.is_unsealed() || !behind.iter().any(Span::tells) {
+            return Vec::new();
+        }
+        let (mut commands, mut proof) = (Vec::new(), Vec::new());
+        for (name, topic) in &self.topics {
+            for (number, partition) in (0..).zip(&topic.partitions).filter(|(_, one)| one.is_in(shard)) {
+                let end = ends.get(&partition.id).copied().unwrap_or(0);
+                if end > 0 && start(partition.id).is_none_or(|start| start < end) {
+                    return Vec::new();
+                }
+                proof.push((partition.id, end));
+                if end > partition.start() {
+                    let (name, id) = (name.clone(), topic.id.clone());
+                    commands.push(Command::Trim { name, id, partition: number, offset: end });
+                }
+            }
+        }
+        proof.sort_unstable();
+        commands.push(Command::DropSpan { shard, epoch: first.epoch, ends: proof });
+        commands
     }
 
     /// Carries out a command that was checked.

@@ -1,5 +1,7 @@
 //! The commands of a cluster, one after the other: what each allows and what it refuses.
 
+use std::collections::BTreeMap;
+
 use crate::span::{Manifest, NewSpan, Span, SpanState, Substitute};
 use crate::{Applied, Command, Illegal, Leader, NodeInfo, NodeState, Replica, Retention, State, StoreId};
 
@@ -267,6 +269,34 @@ fn a_span_is_dropped_only_when_every_partition_is_shown_to_be_past_it() {
     assert_eq!(state.span(1, 1), None);
     state.apply(&drop(2, &[(1, 10), (2, 0)])).unwrap();
     assert_eq!(refused(&mut state, &drop(3, &[(1, 10), (2, 0)])), Illegal::Tells { shard: 1, epoch: 3 });
+    state.verify().unwrap();
+}
+
+#[test]
+fn what_is_proposed_to_drop_the_oldest_span_drops_it() {
+    let mut state = cluster();
+    state.apply(&Command::OpenShard { shard: 2, class: Retention::default() }).unwrap();
+    for (name, id) in [("t", TOPIC), ("u", "ffeeddccbbaa99887766554433221100")] {
+        let (name, id, retention) = (name.into(), id.into(), Retention::default());
+        state.apply(&Command::CreateTopic { name, id, retention, shards: vec![1, 2] }).unwrap();
+    }
+    let partition = state.topics["t"].partitions[0].id;
+    let ends = BTreeMap::from([(partition, 10), (state.topics["t"].partitions[1].id, 99)]);
+    let past = |_| Some(10);
+    assert_eq!(state.to_drop_oldest(1, &ends, past), [], "it is the last one");
+    state.apply(&close(1, 1, 5, span_on(&[1, 2, 3], 2))).unwrap();
+    assert_eq!(state.to_drop_oldest(1, &ends, past), [], "none behind it tells");
+    state.apply(&close(2, 1, 8, span_on(&[1, 2, 3], 3))).unwrap();
+    assert_eq!(state.to_drop_oldest(1, &ends, |_| Some(9)), [], "a record is wanted");
+    assert_eq!(state.to_drop_oldest(1, &ends, |_| None), [], "the leader has not heard of it");
+    let commands = state.to_drop_oldest(1, &ends, |one| (one == partition).then_some(10));
+    assert_eq!(commands.len(), 2, "one partition of the shard has records there: {commands:?}");
+    for command in &commands {
+        state.apply(command).unwrap();
+    }
+    assert_eq!((state.span(1, 1), state.topics["t"].partitions[0].start()), (None, 10));
+    assert_eq!(state.topics["t"].partitions[1].start(), 0, "of another shard");
+    assert_eq!(state.to_drop_oldest(1, &ends, past), [], "what is behind it is the only one that tells");
     state.verify().unwrap();
 }
 

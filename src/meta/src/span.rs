@@ -155,6 +155,11 @@ impl Span {
         self.sealed().is_none()
     }
 
+    /// Whether it has ended without a frame.
+    pub fn is_empty(&self) -> bool {
+        self.sealed().is_some_and(|(end, _)| end == self.base)
+    }
+
     /// Whether a node holds a copy.
     pub fn is_on(&self, node: u64) -> bool {
         self.replicas.iter().any(|replica| replica.node == node)

@@ -77,7 +77,7 @@ impl Partition {
     }
 
     /// Whether records of it may be in a shard.
-    pub(crate) fn is_in(&self, shard: u64) -> bool {
+    pub fn is_in(&self, shard: u64) -> bool {
         self.placed.iter().any(|placed| placed.shard == shard)
     }
 

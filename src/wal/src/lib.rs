@@ -76,7 +76,7 @@ pub use reader::Fetched;
 pub use reads::Reads;
 pub use recovery::{Cut, Ended, FIRST_LSN, Recovered, SegmentVerdict, SpanBase, SpanEnd};
 pub use reply::Appending;
-pub use retention::{Retained, Retention};
+pub use retention::{Retained, Retention, SpanUse};
 pub use shared::{PartitionState, Status};
 pub use span_files::{
     Copied, CopyFiles, IntactFrames, SealedFile, SealedFiles, SpanFiles, epochs_in, put_span_aside,

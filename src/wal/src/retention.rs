@@ -1,7 +1,9 @@
 //! Retention: advances the first wanted offsets by age and size, then releases segments that nobody wants.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
+
+use tidelog_format::footer::Footer;
 
 use crate::control::Control;
 use crate::error::AppendError;
@@ -32,6 +34,17 @@ pub struct Retained {
     pub released: u64,
     /// The wall clock was set during this run: nothing was judged by age.
     pub age_suspended: bool,
+}
+
+/// What is wanted of a span's segments on this disk, of those that are not written any more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SpanUse {
+    /// How many there are.
+    pub segments: u64,
+    /// In how many of them no live partition has a wanted record.
+    pub unwanted: u64,
+    /// For each partition with records in them, the next offset behind the last one.
+    pub ends: BTreeMap<u64, u64>,
 }
 
 /// A segment's part of a partition.
@@ -83,6 +96,34 @@ impl Wal {
             done.trimmed = self.trim(trims.collect()).await?;
         }
         Ok(done)
+    }
+
+    /// What is wanted of each span that has segments here, by epoch.
+    ///
+    /// # Errors
+    /// When a segment's index can't be read.
+    pub async fn span_uses(&self) -> Result<BTreeMap<u32, SpanUse>, AppendError> {
+        let mut uses: BTreeMap<u32, SpanUse> = BTreeMap::new();
+        for number in self.segment_numbers() {
+            let (segment, footer) = self.footer(number).await.map_err(|error| unreadable(&error))?;
+            let used = uses.entry(segment.id.epoch).or_default();
+            used.segments += 1;
+            used.unwanted += u64::from(segment.sealed && !self.wants(&footer));
+            for row in footer.partitions.iter().filter(|row| row.has_batches()) {
+                let end = used.ends.entry(row.partition).or_default();
+                *end = row.next_offset.max(*end);
+            }
+        }
+        Ok(uses)
+    }
+
+    /// Whether a live partition has a wanted record in a segment.
+    fn wants(&self, footer: &Footer) -> bool {
+        footer
+            .partitions
+            .iter()
+            .filter(|row| row.has_batches())
+            .any(|row| self.partition(row.partition).is_some_and(|live| live.log_start < row.next_offset))
     }
 
     /// The active segment can't be released; one that is too old for someone is ended.
@@ -174,12 +215,9 @@ impl Wal {
                 break;
             }
             let (segment, footer) = self.footer(number).await.map_err(|error| unreadable(&error))?;
-            let wanted = footer.partitions.iter().filter(|row| row.has_batches()).any(|row| {
-                self.partition(row.partition).is_some_and(|live| live.log_start < row.next_offset)
-            });
             // The metadata's segments hold commands and no batches: they are wanted.
             let commands = footer.partitions.is_empty();
-            if wanted || commands || !segment.sealed {
+            if self.wants(&footer) || commands || !segment.sealed {
                 continue;
             }
             released += u64::from(self.release(segment.id));

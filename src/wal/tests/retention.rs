@@ -108,6 +108,34 @@ fn a_segment_that_someone_still_wants_stays_and_a_deleted_partition_wants_nothin
 }
 
 #[test]
+fn what_is_wanted_of_each_span_is_known_with_where_its_partitions_end() {
+    let sim = Sim::new(1);
+    with_shard(&sim, 1, options(), async |wal, _| {
+        for partition in [1, 2] {
+            create(&wal, partition).await;
+        }
+        fill(&wal, 1, 30).await;
+        fill(&wal, 2, 1).await;
+    })
+    .unwrap();
+    with_shard(&sim.crash(3), 2, options(), async |wal, _| {
+        fill(&wal, 1, 30).await;
+        let before = wal.span_uses().await.unwrap();
+        let (first, own) = (&before[&1], &before[&2]);
+        assert_eq!(first.ends, [(1, 30), (2, 1)].into());
+        assert!(first.segments >= 2 && first.unwanted == 0, "{first:?}");
+        assert!(own.segments >= 1 && own.ends[&1] < 60, "the active segment is not among them: {own:?}");
+        wal.control(Control::Trim { partition: 1, offset: 30 }).await.unwrap();
+        let trimmed = wal.span_uses().await.unwrap();
+        assert_eq!(trimmed[&1].unwanted, first.segments - 1, "one holds the other partition's record");
+        wal.control(Control::Trim { partition: 2, offset: 1 }).await.unwrap();
+        let all = wal.span_uses().await.unwrap();
+        assert_eq!((all[&1].unwanted, all[&2].unwanted), (first.segments, 0));
+    })
+    .unwrap();
+}
+
+#[test]
 fn a_full_disk_refuses_batches_and_trimming_makes_room_again() {
     let sim = Sim::new(1);
     with_shard(&sim, 1, options(), async |wal, _| {

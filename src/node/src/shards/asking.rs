@@ -84,7 +84,12 @@ impl Held {
         end: Option<u64>,
     ) -> Option<NewSpan> {
         let salt = random::salt();
-        let takers = self.around.takers(&rules.state, usize::from(salt[0]));
+        let mut takers = self.around.takers(&rules.state, usize::from(salt[0]));
+        let led = rules.leader.as_ref().filter(|leader| leader.leads() || leader.is_closing());
+        if led.is_some_and(|leader| rules.long == Some(leader.span().epoch)) && !self.around.is_leaving() {
+            // Who leads goes on: clients have nobody else to find.
+            takers.sort_by_key(|taker| taker.node != self.around.me.node);
+        }
         let wanted = (takers, self.around.spread);
         view::next_span(&rules.state, self.shard, survivors, end, wanted, salt)
     }

@@ -84,6 +84,8 @@ pub(super) struct Rules {
     pub(super) resting: bool,
     /// The store is to begin to lead.
     pub(super) starting: bool,
+    /// The span that is to end because it has become long.
+    pub(super) long: Option<u32>,
     /// Spans that are being copied.
     pub(super) copies: BTreeSet<u32>,
     /// Spans that nobody could give whole: another try is not made before.
@@ -140,6 +142,7 @@ impl Held {
             full: false,
             resting: false,
             starting: false,
+            long: None,
             copies: BTreeSet::new(),
             not_before: BTreeMap::new(),
         };

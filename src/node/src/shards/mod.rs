@@ -54,6 +54,7 @@ use tidelog_replica::leader::Limits;
 use tidelog_replica::span::Replica;
 use tidelog_wal::{Options, ShardSpec, Store, Wal};
 use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
 
 use crate::peers::{Handler, Lane, Peer, Peers, Reply};
 use crate::ring::{Beside, RingError, Rings};
@@ -169,7 +170,7 @@ impl Around {
     fn takers(&self, state: &State, turn: usize) -> Vec<Replica> {
         let (mut alive, away): (Vec<Replica>, Vec<Replica>) =
             view::takers(state, turn).into_iter().partition(|taker| self.is_alive(state, taker.node));
-        if self.leaving.load(Ordering::Relaxed) {
+        if self.is_leaving() {
             // Of those that have the records the first one leads.
             alive.sort_by_key(|taker| taker.node == self.me.node);
         }
@@ -177,6 +178,11 @@ impl Around {
             alive.extend(away);
         }
         alive
+    }
+
+    /// Whether this node is about to stop.
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
     }
 
     /// How many nodes would hold a new span.
@@ -293,6 +299,18 @@ impl Shards {
         Facts { nodes: heard.collect(), ..Facts::default() }
     }
 
+    /// Whether all of a sealed span is on this disk.
+    pub(crate) fn has_whole(&self, shard: u64, epoch: u32) -> bool {
+        self.get(shard).is_some_and(|held| held.rules().follower.is_whole(epoch))
+    }
+
+    /// The span that is led here has become long: it ends as soon as another one can follow.
+    pub(crate) fn end_long(&self, shard: u64, epoch: u32) {
+        if let Some(held) = self.get(shard) {
+            held.rules().long = Some(epoch);
+        }
+    }
+
     /// Counts how often the log that serves a shard has changed.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.around.changes.subscribe()
@@ -348,6 +366,9 @@ impl Shards {
     /// Looks at the metadata whenever it has changed, and from time to time.
     async fn follow_metadata(self) {
         let mut changed = self.around.meta.watch();
+        // News that come all the time do not put the sure look off: only that one has files removed.
+        let mut sure = tokio::time::interval(READ_EVERY);
+        sure.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let read = tokio::select! {
                 news = changed.changed() => {
@@ -356,7 +377,7 @@ impl Shards {
                     }
                     Some((self.around.meta.recent(), false))
                 }
-                () = tokio::time::sleep(READ_EVERY) => self.around.meta.read().await.ok().map(|state| (state, true)),
+                _ = sure.tick() => self.around.meta.read().await.ok().map(|state| (state, true)),
                 () = self.around.stopped() => return,
             };
             let Some((state, current)) = read else { continue };

@@ -35,7 +35,7 @@ impl Held {
         }
         rules.looked_at = now;
         if self.wants_another_span(&rules, now) {
-            self.run(&mut rules, Input::Lead(leader::Event::Close));
+            self.run(&mut rules, Input::Lead(leader::Event::Drain));
         }
         if let Some(sealing) = &rules.sealing {
             let (epoch, attempt) = (sealing.sealer.span().epoch, sealing.sealer.attempt());
@@ -55,7 +55,7 @@ impl Held {
             rules.leader.as_ref().is_some_and(|leader| leader.leads() && leader.span().replicas.len() > 1);
         let others = leads && self.around.could_hold(&rules.state) > 1;
         if others {
-            self.run(&mut rules, Input::Lead(leader::Event::Close));
+            self.run(&mut rules, Input::Lead(leader::Event::Drain));
         }
         others
     }
@@ -71,11 +71,13 @@ impl Held {
         let answer = span.replicas.len() - leader.laggards(now, SILENT).len();
         let stands_still = answer < span.quorum;
         let narrow = span.replicas.len() < self.around.could_hold(&rules.state);
-        (stands_still || narrow)
+        let long = rules.long == Some(span.epoch);
+        (stands_still || narrow || long)
             && now < rules.sure_at + SURE
             && self.next_span(rules, &span.replicas, Some(leader.committed())).is_some_and(|next| {
                 // The same holders would stand still again.
                 narrow
+                    || long
                     || next.replicas.iter().any(|one| !span.replicas.contains(&replica_of(one)))
                     || next.replicas.len() < span.replicas.len()
             })

@@ -6,7 +6,7 @@
 //!
 //! # States
 //! ```text
-//!            close()                    Closed(true)
+//!            close()                    Closed(true)          (drain: close() once all that was framed is committed)
 //!  Leading ----------> Closing(end) ------------------> Over
 //!     |                    |  Closed(false): somebody had begun to seal
 //!     |  first Fenced, or  |
@@ -52,6 +52,8 @@ pub struct Limits {
     pub idle: Duration,
     /// What was not answered is sent again after this time.
     pub again: Duration,
+    /// A leader that drains closes after this time at the latest.
+    pub drain: Duration,
 }
 
 impl Default for Limits {
@@ -62,6 +64,7 @@ impl Default for Limits {
             memory_bytes: 2 * WINDOW_BYTES,
             idle: Duration::from_millis(20),
             again: Duration::from_millis(250),
+            drain: Duration::from_millis(200),
         }
     }
 }
@@ -80,8 +83,11 @@ pub enum Event {
         /// Consecutive frames.
         frames: Vec<Frame>,
     },
-    /// End the span here, in good order: to roll it over, to hand it to another node, to leave out a slow holder.
+    /// End the span here, in good order: to hand it on from a disk that fails, to leave out a slow holder.
     Close,
+    /// Make no more frames, and end the span where those that were made are committed, so that no producer is left
+    /// without an answer: to roll it over, to hand it to another node.
+    Drain,
     /// The metadata's answer to [`Effect::Close`]. An indeterminate one is no answer: send it again.
     Closed {
         /// Whether the span ends as asked; otherwise somebody else has begun to seal it.
@@ -140,6 +146,8 @@ pub struct Leader {
     span: Span,
     limits: Limits,
     state: State,
+    /// While it drains: when it closes at the latest.
+    drained_by: Option<Duration>,
     next: Place,
     quorum: Quorum,
     peers: Vec<Peer>,
@@ -154,6 +162,7 @@ impl Leader {
         Leader {
             limits,
             state: State::Leading,
+            drained_by: None,
             next: span.base,
             quorum: Quorum::of(&span),
             peers: span.replicas.iter().map(|replica| Peer::new(*replica, span.base.lsn, now)).collect(),
@@ -170,9 +179,13 @@ impl Leader {
             Event::Answered(from) => self.answered(now, &from),
             Event::ReadBack { to, frames } => self.read_back(now, &to, frames),
             Event::Close => self.close(),
+            Event::Drain => self.drain(now),
             Event::Closed { done } => self.closed(done),
             Event::Viewed(state) => self.viewed(state),
             Event::Tick => self.tick(now),
+        }
+        if self.drained_by.is_some() && self.committed() == self.next.lsn {
+            self.close();
         }
         std::mem::take(&mut self.out)
     }
@@ -202,6 +215,7 @@ impl Leader {
     /// Whether a frame may be made now: the leader leads, and not too much is under way. Back-pressure begins here.
     pub fn may_frame(&self) -> bool {
         self.state == State::Leading
+            && self.drained_by.is_none()
             && self.memory.bytes_from(self.own_durable()) < self.limits.memory_bytes
             && self.memory.frames_from(self.committed()) < self.limits.window_frames
             && self.memory.bytes_from(self.committed()) < self.limits.window_bytes
@@ -294,6 +308,11 @@ impl Leader {
         }
     }
 
+    /// A frame that the executor was making already is taken, and waited for.
+    fn drain(&mut self, now: Duration) {
+        self.drained_by.get_or_insert(now + self.limits.drain);
+    }
+
     fn close(&mut self) {
         if self.state != State::Leading {
             return;
@@ -350,6 +369,7 @@ impl Leader {
         match self.state {
             State::Over => return,
             State::Closing(end) => self.out.push(Effect::Close { end }),
+            State::Leading if self.drained_by.is_some_and(|by| now >= by) => self.close(),
             State::Leading => {}
         }
         for peer in &mut self.peers {

@@ -79,6 +79,37 @@ fn closing_stops_committing_and_ends_at_what_is_committed() {
     assert!(matches!(leader.step(START, Event::Closed { done: true })[..], [Effect::Over { closed: true }]));
 }
 
+fn closes_at(effects: &[Effect]) -> Option<u64> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Close { end } => Some(end.lsn),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_leader_that_drains_makes_no_frame_and_closes_behind_all_that_it_made() {
+    let mut leader = leader(3, 2);
+    leader.step(START, Event::Framed(frames(leader.next(), 2, 0)));
+    assert_eq!(closes_at(&leader.step(START, Event::Drain)), None, "two frames have no answer");
+    assert!(leader.leads() && !leader.may_frame());
+    leader.step(START, appended(1, 12));
+    assert_eq!(closes_at(&leader.step(START, appended(2, 11))), None);
+    let effects = leader.step(START, appended(3, 12));
+    assert_eq!((committed(&effects), closes_at(&effects)), (vec![12], Some(12)));
+}
+
+#[test]
+fn a_leader_that_drains_with_nothing_under_way_closes_at_once_and_one_without_a_quorum_after_a_while() {
+    let mut idle = leader(3, 2);
+    assert_eq!(closes_at(&idle.step(START, Event::Drain)), Some(10));
+    let mut stuck = leader(3, 2);
+    stuck.step(START, Event::Framed(frames(stuck.next(), 1, 0)));
+    stuck.step(START, Event::Drain);
+    assert_eq!(closes_at(&stuck.step(START, Event::Tick)), None);
+    let late = START + Limits::default().drain;
+    assert_eq!(closes_at(&stuck.step(late, Event::Tick)), Some(10), "what nobody answers holds nothing up");
+}
+
 #[test]
 fn a_close_that_was_refused_or_found_elsewhere_is_the_end_too() {
     let mut refused = leader(3, 2);
