@@ -207,6 +207,8 @@ pub struct Copier {
     span: Span,
     end: Place,
     lost: Vec<Replica>,
+    /// A holder that counts and is to hold the span no longer.
+    leaving: Option<Replica>,
     /// So many holders the span may have.
     holders: usize,
     phase: Phase,
@@ -237,6 +239,7 @@ impl Copier {
             span,
             end,
             lost,
+            leaving: None,
             holders,
             phase,
             turn,
@@ -248,6 +251,11 @@ impl Copier {
             moved,
             out,
         })
+    }
+
+    /// This store takes the place of a holder from which it may still copy.
+    pub fn in_the_place_of(self, leaving: Option<Replica>) -> Copier {
+        Copier { leaving, ..self }
     }
 
     /// Takes an event; says what is to be done.
@@ -410,8 +418,9 @@ impl Copier {
             self.out.push(Effect::Copied { end: self.end });
             return;
         }
-        let lost = self.span.replicas.iter().find(|replica| self.lost.contains(replica)).copied();
-        match lost {
+        let replicas = &self.span.replicas;
+        let lost = replicas.iter().find(|replica| self.lost.contains(replica)).copied();
+        match lost.or(self.leaving.filter(|leaving| replicas.contains(leaving))) {
             None if self.span.replicas.len() >= self.holders => self.discard(),
             old if self.moved.is_none_or(|moved| now >= moved + AGAIN) => {
                 self.moved = Some(now);

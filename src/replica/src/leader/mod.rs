@@ -8,11 +8,16 @@
 //! ```text
 //!            close()                    Closed(true)          (drain: close() once all that was framed is committed)
 //!  Leading ----------> Closing(end) ------------------> Over
-//!     |                    |  Closed(false): somebody had begun to seal
+//!   ^  |                ^  |  Closed(false): somebody had begun to seal
+//!   |  | HandOver       |  |
+//!   |  v                |  |
+//!  HandingOver ---------+  |  everything framed is committed, and the successor has it
 //!     |  first Fenced, or  |
 //!     |  metadata: Sealing |
 //!     +--------------------+--------------------------> Over
 //! ```
+//! While it is *HandingOver* it frames nothing, and commits what it has framed: so no producer is left without a clear
+//! answer, and the successor has nothing to fetch. A successor that does not come so far in time is not waited for longer.
 //! In *Closing* and *Over* nothing is committed any more, whatever arrives: `end` was told to the metadata, or a
 //! coordinator is deciding it.
 //!
@@ -86,8 +91,15 @@ pub enum Event {
     /// End the span here, in good order: to hand it on from a disk that fails, to leave out a slow holder.
     Close,
     /// Make no more frames, and end the span where those that were made are committed, so that no producer is left
-    /// without an answer: to roll it over, to hand it to another node.
+    /// without an answer: to roll it over.
     Drain,
+    /// The same once a successor has all of it too, so that it need not fetch anything.
+    HandOver {
+        /// Who leads next; `None`: any other holder.
+        to: Option<Replica>,
+        /// If it has not come so far by then, this process goes on leading.
+        until: Duration,
+    },
     /// The metadata's answer to [`Effect::Close`]. An indeterminate one is no answer: send it again.
     Closed {
         /// Whether the span ends as asked; otherwise somebody else has begun to seal it.
@@ -136,6 +148,7 @@ pub enum Effect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Leading,
+    HandingOver { to: Option<Replica>, until: Duration },
     Closing(Place),
     Over,
 }
@@ -180,6 +193,7 @@ impl Leader {
             Event::ReadBack { to, frames } => self.read_back(now, &to, frames),
             Event::Close => self.close(),
             Event::Drain => self.drain(now),
+            Event::HandOver { to, until } => self.hand_over(to, until),
             Event::Closed { done } => self.closed(done),
             Event::Viewed(state) => self.viewed(state),
             Event::Tick => self.tick(now),
@@ -223,7 +237,12 @@ impl Leader {
 
     /// Whether this process leads the span still and may commit.
     pub fn leads(&self) -> bool {
-        self.state == State::Leading
+        matches!(self.state, State::Leading | State::HandingOver { .. })
+    }
+
+    /// Whether it frames nothing more until a successor has everything.
+    pub fn is_handing_over(&self) -> bool {
+        matches!(self.state, State::HandingOver { .. })
     }
 
     /// Whether the end was asked for and is not decided.
@@ -242,13 +261,20 @@ impl Leader {
         self.peers.iter().filter(|peer| peer.lags(now, long)).map(|peer| peer.replica).collect()
     }
 
+    /// How many committed frames a holder has not said to have; `None`: it is no holder.
+    pub fn lacks(&self, replica: &Replica) -> Option<u64> {
+        let peer = self.peers.iter().find(|peer| peer.replica == *replica)?;
+        Some(self.committed().saturating_sub(peer.durable))
+    }
+
     /// The request's envelope.
     pub fn envelope(&self, version: u64) -> Envelope {
         Envelope { shard: self.span.shard, epoch: self.span.epoch, from: self.span.leader, version }
     }
 
     fn framed(&mut self, now: Duration, frames: Vec<Frame>) {
-        if self.state != State::Leading {
+        // One may have been begun just before the hand-over was.
+        if !self.leads() {
             return;
         }
         for frame in frames {
@@ -286,12 +312,13 @@ impl Leader {
             _ => {}
         }
         self.send_all(now);
+        self.close_if_handed_over();
     }
 
     /// Counts a holder's word. This is where a frame becomes committed, and only while the leader leads.
     fn note(&mut self, replica: &Replica, durable: u64) {
         let leads = match self.state {
-            State::Leading => true,
+            State::Leading | State::HandingOver { .. } => true,
             State::Closing(_) => planted::has(Bug::AckWhileClosing),
             State::Over => false,
         };
@@ -313,8 +340,26 @@ impl Leader {
         self.drained_by.get_or_insert(now + self.limits.drain);
     }
 
+    /// The same.
+    fn hand_over(&mut self, to: Option<Replica>, until: Duration) {
+        if self.state == State::Leading {
+            self.state = State::HandingOver { to, until };
+            self.close_if_handed_over();
+        }
+    }
+
+    fn close_if_handed_over(&mut self) {
+        let State::HandingOver { to, .. } = self.state else { return };
+        let leader = self.span.leader.node;
+        let may_follow = |replica: &Replica| to.map_or(replica.node != leader, |to| *replica == to);
+        let has_all = |peer: &Peer| may_follow(&peer.replica) && peer.durable == self.next.lsn;
+        if self.committed() == self.next.lsn && self.peers.iter().any(has_all) {
+            self.close();
+        }
+    }
+
     fn close(&mut self) {
-        if self.state != State::Leading {
+        if !self.leads() {
             return;
         }
         let committed = self.committed();
@@ -369,8 +414,11 @@ impl Leader {
         match self.state {
             State::Over => return,
             State::Closing(end) => self.out.push(Effect::Close { end }),
-            State::Leading if self.drained_by.is_some_and(|by| now >= by) => self.close(),
-            State::Leading => {}
+            State::Leading | State::HandingOver { .. } if self.drained_by.is_some_and(|by| now >= by) => {
+                self.close();
+            }
+            State::HandingOver { until, .. } if now >= until => self.state = State::Leading,
+            State::Leading | State::HandingOver { .. } => {}
         }
         for peer in &mut self.peers {
             peer.give_up_waiting(now, self.limits.again);

@@ -65,6 +65,58 @@ fn nothing_is_committed_after_the_first_fence() {
 }
 
 #[test]
+fn a_hand_over_commits_all_that_was_framed_and_ends_when_the_successor_has_it() {
+    let mut leader = leader(3, 2);
+    let made = frames(leader.next(), 2, 0);
+    leader.step(START, Event::Framed(made.clone()));
+    leader.step(START, appended(1, 12));
+    let (to, until) = (Some(replica(3)), START + Duration::from_secs(1));
+    assert!(leader.step(START, Event::HandOver { to, until }).is_empty());
+    assert!(leader.leads() && leader.is_handing_over() && !leader.may_frame());
+    assert_eq!(committed(&leader.step(START, appended(2, 12))), [12], "nobody is left without an answer");
+    assert_eq!(leader.lacks(&replica(3)), Some(2));
+    assert!(leader.step(START, appended(3, 11)).is_empty(), "the successor lacks a frame");
+    let effects = leader.step(START, appended(3, 12));
+    assert!(matches!(effects[..], [Effect::Close { end }] if end == made[1].next()), "{effects:?}");
+}
+
+#[test]
+fn a_frame_that_was_begun_before_the_hand_over_is_committed_too() {
+    let mut leader = leader(3, 2);
+    let until = START + Duration::from_secs(1);
+    leader.step(START, Event::HandOver { to: Some(replica(2)), until });
+    let mut other = self::leader(3, 2);
+    assert!(matches!(other.step(START, Event::HandOver { to: None, until })[..], [Effect::Close { .. }]));
+    // Nothing was framed: it ends at once. A frame that comes now comes too late.
+    assert!(leader.is_closing() && other.is_closing());
+
+    let mut leader = self::leader(3, 2);
+    let made = frames(leader.next(), 2, 0);
+    leader.step(START, Event::Framed(made[..1].to_vec()));
+    leader.step(START, Event::HandOver { to: Some(replica(2)), until });
+    assert_eq!(sent(&leader.step(START, Event::Framed(made[1..].to_vec()))).len(), 3);
+    leader.step(START, appended(1, 12));
+    assert!(leader.step(START, appended(2, 11)).iter().all(|one| !matches!(one, Effect::Close { .. })));
+    let effects = leader.step(START, appended(2, 12));
+    assert!(matches!(effects[..], [Effect::Committed(_), Effect::Close { .. }]), "{effects:?}");
+}
+
+#[test]
+fn a_successor_that_does_not_come_so_far_in_time_is_not_waited_for_longer() {
+    let mut leader = leader(3, 2);
+    leader.step(START, Event::Framed(frames(leader.next(), 1, 0)));
+    leader.step(START, appended(1, 11));
+    leader.step(START, appended(2, 11));
+    let until = START + Duration::from_millis(200);
+    leader.step(START, Event::HandOver { to: Some(replica(3)), until });
+    leader.step(until - Duration::from_millis(1), Event::Tick);
+    assert!(!leader.may_frame());
+    leader.step(until, Event::Tick);
+    assert!(leader.may_frame() && !leader.is_handing_over());
+    assert!(leader.step(until, appended(3, 11)).is_empty(), "it leads on");
+}
+
+#[test]
 fn closing_stops_committing_and_ends_at_what_is_committed() {
     let mut leader = leader(3, 2);
     let made = frames(leader.next(), 2, 0);
