@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::command::Command;
+use crate::copies::is_short;
 use crate::member::NodeState;
 use crate::span::{Replica, Span};
 use crate::spread::{Facts, Place, Spread, over_racks, place_span};
@@ -76,32 +77,35 @@ pub enum Wanted {
 pub struct Audit {
     /// How spans are spread.
     pub spread: Spread,
+    /// A holder of an open span that was silent for so long is replaced, if another node could take its place. Default
+    /// 10 s: a restart is over by then.
+    pub patience_ms: u64,
     /// What a node holds is copied elsewhere when it was silent for so long. Default 10 min.
     pub grace_ms: u64,
-    /// The most copies to be wanted at once. Default 8.
-    pub copies: usize,
     /// The most moves for balance to be wanted at once. Default 1.
     pub moves: usize,
 }
 
 impl Default for Audit {
     fn default() -> Audit {
-        Audit { spread: Spread::default(), grace_ms: 600_000, copies: 8, moves: 1 }
+        Audit { spread: Spread::default(), patience_ms: 10_000, grace_ms: 600_000, moves: 1 }
     }
 }
 
 impl Audit {
     /// What ought to be done, most urgent first: directories that are gone, then shards that cannot be written, then open
-    /// spans that lost a holder, then sealed spans by how few copies are left, then nodes that are empty. Where nothing of
-    /// this is to be done, what would balance the cluster.
+    /// spans that lost a holder, then sealed spans by how few copies are left, then lost nodes that nothing depends on any
+    /// more. Where all spans that are written are as they should be, what would balance the cluster.
     pub fn wanted(&self, state: &State, facts: &Facts) -> Vec<Wanted> {
         let mut wanted = lost(state, facts);
         wanted.extend(self.unwritable(state, facts));
         wanted.extend(self.open_spans(state, facts));
+        // Copies take their time, and some cannot be made before a node is back.
+        let calm = wanted.is_empty();
         wanted.extend(self.copies(state, facts));
         wanted.extend(self.emptied(state));
-        if wanted.is_empty() {
-            wanted = self.balance(state, facts);
+        if calm {
+            wanted.extend(self.balance(state, facts));
         }
         wanted
     }
@@ -142,19 +146,20 @@ impl Audit {
             if !span.is_unsealed() || !self.is_led(state, facts, span) {
                 continue;
             }
-            let stays = |replica: &&Replica| {
-                let state = state.nodes.get(&replica.node).map(|node| node.state);
-                facts.is_alive(replica.node, &self.spread)
-                    && matches!(state, Some(NodeState::ReadWrite | NodeState::ReadOnly))
+            let state_of = |replica: &Replica| state.nodes.get(&replica.node).map(|node| node.state);
+            let stays = |replica: &Replica| state_of(replica).is_some_and(NodeState::stays);
+            let heard = |replica: &Replica| {
+                facts.nodes.get(&replica.node).is_some_and(|heard| heard.silent_ms <= self.patience_ms)
             };
-            let healthy = span.replicas.iter().filter(stays).count();
+            let healthy = span.replicas.iter().filter(|replica| stays(replica) && heard(replica)).count();
+            let must_end = !span.replicas.iter().all(stays);
             let next = place_span(state, facts, &self.spread, shard);
-            let better = |next: &Place| next.replicas.len() > healthy;
-            if let Some(next) = next.filter(|next| healthy < span.replicas.len() || better(next))
-                && next.replicas.len() >= healthy
-            {
-                wanted.push(Wanted::Close { shard, epoch: span.epoch, next });
-            }
+            // Who is away for a while costs nothing: its place is kept unless somebody else could take it.
+            let better = |next: &Place| {
+                let so_many = next.replicas.len();
+                so_many > healthy || must_end && so_many == healthy
+            };
+            wanted.extend(next.filter(better).map(|next| Wanted::Close { shard, epoch: span.epoch, next }));
         }
         wanted
     }
@@ -168,27 +173,25 @@ impl Audit {
             let (good, bad): (Vec<Replica>, Vec<Replica>) =
                 span.replicas.iter().partition(|replica| self.keeps(state, facts, replica.node));
             let sources = self.sources(state, facts, span);
-            let enough = self.spread.replicas.min(good.len() + takers.len());
-            let is_short = !bad.is_empty() || good.len() < enough;
-            let Some(new) = self.target(state, span, &takers, &given).filter(|_| is_short) else { continue };
-            if sources.is_empty() {
+            let stays = |node| self.keeps(state, facts, node);
+            if sources.is_empty() || !is_short(span, stays, &takers, self.spread.replicas) {
                 continue;
             }
+            let Some(new) = self.target(state, span, &takers, &given) else { continue };
             *given.entry(new.node).or_default() += 1;
-            let (epoch, old) = (span.epoch, bad.first().copied());
+            // One that is lost before one that could still be read.
+            let counts = |one: &&Replica| state.nodes.get(&one.node).is_some_and(|node| node.state.counts());
+            let (epoch, old) = (span.epoch, bad.iter().min_by_key(counts).copied());
             let copy = Wanted::Copy { shard, epoch, old, new, sources };
             endangered.push((good.len(), shard, epoch, copy));
         }
         endangered.sort_by_key(|(left, shard, epoch, _)| (*left, *shard, *epoch));
-        endangered.into_iter().take(self.copies).map(|(.., copy)| copy).collect()
+        endangered.into_iter().map(|(.., copy)| copy).collect()
     }
 
     /// Whether a copy on a node may stay: the node counts, is not being emptied, and was not silent for the grace.
     fn keeps(&self, state: &State, facts: &Facts, node: u64) -> bool {
-        let counts = state
-            .nodes
-            .get(&node)
-            .is_some_and(|node| matches!(node.state, NodeState::ReadWrite | NodeState::ReadOnly));
+        let counts = state.nodes.get(&node).is_some_and(|node| node.state.stays());
         // A node of which nothing was heard since this auditor began is given the grace, too, by its caller.
         let heard = facts.nodes.get(&node).is_some_and(|heard| heard.silent_ms <= self.grace_ms);
         counts && heard
@@ -219,13 +222,15 @@ impl Audit {
         Some(state.nodes.get(&node)?.replica(node))
     }
 
-    /// Nodes that are to leave and hold nothing any more.
+    /// Nodes whose directory is lost, and that nothing depends on any more. Who is being emptied is removed by people, who
+    /// may think better of it.
     fn emptied(&self, state: &State) -> Vec<Wanted> {
         let holds: BTreeSet<u64> =
             state.spans().flat_map(|(_, span)| &span.replicas).map(|replica| replica.node).collect();
-        let leaving = state.nodes.iter().filter(|(number, node)| {
-            matches!(node.state, NodeState::Draining | NodeState::DataLoss) && !holds.contains(number)
-        });
+        let leaving = state
+            .nodes
+            .iter()
+            .filter(|(number, node)| node.state == NodeState::DataLoss && !holds.contains(number));
         leaving
             .map(|(number, node)| {
                 let (was, to) = (node.state, NodeState::Gone);
@@ -316,6 +321,8 @@ mod tests {
         let state = cluster();
         let mut known = facts(&ALL);
         silent(&mut known, 3, 5_000);
+        assert_eq!(Audit::default().wanted(&state, &known), [], "it may be starting again");
+        silent(&mut known, 3, 10_001);
         let found = Audit::default().wanted(&state, &known);
         assert!(
             matches!(&found[..], [Wanted::Close { epoch: 1, next, .. }] if next.leader.node == 1),
@@ -345,7 +352,15 @@ mod tests {
     }
 
     #[test]
-    fn a_draining_node_is_emptied_and_then_gone() {
+    fn a_holder_that_is_away_keeps_its_place_where_nobody_else_could_take_it() {
+        let state = cluster();
+        let mut known = facts(&ALL[..3]);
+        silent(&mut known, 3, 500_000);
+        assert_eq!(Audit::default().wanted(&state, &known), []);
+    }
+
+    #[test]
+    fn a_draining_node_is_emptied_and_then_people_decide() {
         let mut state = cluster();
         close(&mut state, 1, &[1, 2, 3], 2);
         let set = |was, to| Command::SetNodeState { node: 3, was, state: to };
@@ -366,9 +381,9 @@ mod tests {
             };
             state.apply(&swap).unwrap();
         }
-        let gone = set(NodeState::Draining, NodeState::Gone);
-        assert_eq!(audit.wanted(&state, &known), [Wanted::Propose(gone.clone())]);
-        state.apply(&gone).unwrap();
+        assert_eq!(audit.wanted(&state, &known), []);
+        state.apply(&set(NodeState::Draining, NodeState::Gone)).unwrap();
+        assert_eq!(audit.wanted(&state, &known), []);
     }
 
     #[test]

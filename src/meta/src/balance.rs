@@ -1,9 +1,10 @@
-//! Balance: partitions over the shards of their class, leaders over the nodes. Only where nothing is to be mended.
+//! Balance: partitions over the shards of their class, copies of what is written and leaders over the nodes. Only where no
+//! span that is written is to be mended.
 //!
 //! # Purpose
-//! Nobody carries more than a fifth above the mean, and no more is moved than that takes: each move takes one from
-//! whoever has too much, to whoever has least. What is merely uneven is left alone: a move costs a closed span or a
-//! partition's pause.
+//! Nobody carries more than a fifth above the mean, or a fifth below it, and no more is moved than that takes: each move
+//! takes one from whoever has most, to whoever has least. What is merely uneven is left alone: a move costs a closed span or
+//! a partition's pause. Sealed spans stay where they are: a node that is new fills with what is written from then on.
 
 use std::collections::BTreeMap;
 
@@ -19,18 +20,93 @@ fn allowed(sum: usize, over: usize) -> usize {
     (sum * 6 / (5 * over.max(1))).max(sum.div_ceil(over.max(1)))
 }
 
-/// Who carries too much, and who carries least; equals by their number.
+/// Least that one should carry: the mean rounded down, less a fifth of the mean.
+fn least(sum: usize, over: usize) -> usize {
+    let over = over.max(1);
+    (5 * over * (sum / over)).saturating_sub(sum).div_ceil(5 * over)
+}
+
+/// Who carries most and who carries least, where one carries too much or too little; equals by their number.
 fn uneven(loads: &BTreeMap<u64, usize>) -> Option<(u64, u64)> {
-    let most = allowed(loads.values().sum(), loads.len());
-    let (from, load) = loads.iter().max_by_key(|(number, load)| (**load, std::cmp::Reverse(**number)))?;
-    let (to, _) = loads.iter().min_by_key(|(number, load)| (**load, **number))?;
-    (*load > most && from != to).then_some((*from, *to))
+    let sum = loads.values().sum();
+    let (from, most) = loads.iter().max_by_key(|(number, load)| (**load, std::cmp::Reverse(**number)))?;
+    let (to, fewest) = loads.iter().min_by_key(|(number, load)| (**load, **number))?;
+    let is_uneven = *most > allowed(sum, loads.len()) || *fewest < least(sum, loads.len());
+    (is_uneven && from != to).then_some((*from, *to))
+}
+
+/// How far the worst one is from as even as can be, in percent of the mean.
+fn skew(loads: &BTreeMap<u64, usize>) -> u64 {
+    let (sum, over): (usize, usize) = (loads.values().sum(), loads.len());
+    if sum == 0 {
+        return 0;
+    }
+    let most = loads.values().max().copied().unwrap_or(0);
+    let fewest = loads.values().min().copied().unwrap_or(0);
+    let off = most.saturating_sub(sum.div_ceil(over)).max((sum / over).saturating_sub(fewest));
+    (100 * off * over / sum) as u64
+}
+
+/// How far a cluster is from being balanced, in percent: of those that carry too much or too little, the worst one's
+/// distance from as even as can be, by the mean. What is below 20 is left alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Skew {
+    /// Of the spans that are written, those that each node leads.
+    pub leaders: u64,
+    /// Of the spans that are written, those of which each node holds a copy.
+    pub copies: u64,
+    /// Partitions of the shards that keep records equally long.
+    pub partitions: u64,
+}
+
+impl State {
+    /// How far the nodes that take something new, and the shards, are from being balanced.
+    pub fn skew(&self) -> Skew {
+        let writable = self.nodes.iter().filter(|(_, node)| node.state == NodeState::ReadWrite);
+        let nodes: Vec<u64> = writable.map(|(number, _)| *number).collect();
+        let partitions = by_class(self).values().map(skew).max().unwrap_or(0);
+        Skew { leaders: skew(&leads(self, &nodes)), copies: skew(&held(self, &nodes)), partitions }
+    }
+}
+
+/// How many open spans each of these nodes leads.
+fn leads(state: &State, nodes: &[u64]) -> BTreeMap<u64, usize> {
+    count(nodes, open(state).map(|(_, span)| span.leader.node))
+}
+
+/// How many open spans each of these nodes holds.
+fn held(state: &State, nodes: &[u64]) -> BTreeMap<u64, usize> {
+    count(nodes, open(state).flat_map(|(_, span)| span.replicas.iter().map(|replica| replica.node)))
+}
+
+fn count(nodes: &[u64], each: impl Iterator<Item = u64>) -> BTreeMap<u64, usize> {
+    let mut counts: BTreeMap<u64, usize> = nodes.iter().map(|node| (*node, 0)).collect();
+    for node in each {
+        if let Some(count) = counts.get_mut(&node) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
+/// How many partitions each shard carries, by what the shards keep.
+fn by_class(state: &State) -> BTreeMap<Retention, BTreeMap<u64, usize>> {
+    let mut by_class: BTreeMap<Retention, BTreeMap<u64, usize>> = BTreeMap::new();
+    for (shard, load) in state.loads() {
+        let Some(class) = state.shards.get(&shard) else { continue };
+        by_class.entry(*class).or_default().insert(shard, load);
+    }
+    by_class
 }
 
 impl Audit {
     /// What would balance the cluster, [`Audit::moves`] things at most.
     pub(crate) fn balance(&self, state: &State, facts: &Facts) -> Vec<Wanted> {
-        let mut wanted = self.leader_moves(state, facts);
+        let takers = facts.takers(state, &self.spread);
+        let mut wanted: Vec<Wanted> = copy_move(state, &takers).into_iter().collect();
+        if wanted.is_empty() {
+            wanted = self.leader_moves(state, &takers);
+        }
         wanted.extend(self.partition_moves(state));
         wanted.truncate(self.moves);
         wanted
@@ -38,13 +114,8 @@ impl Audit {
 
     /// Partitions of shards that carry too many, to the shard of their class that carries fewest.
     fn partition_moves(&self, state: &State) -> Vec<Wanted> {
-        let mut by_class: BTreeMap<Retention, BTreeMap<u64, usize>> = BTreeMap::new();
-        for (shard, load) in state.loads() {
-            let Some(class) = state.shards.get(&shard) else { continue };
-            by_class.entry(*class).or_default().insert(shard, load);
-        }
         let mut wanted = Vec::new();
-        for loads in by_class.values_mut() {
+        for loads in by_class(state).values_mut() {
             let mut moved = Vec::new();
             while wanted.len() < self.moves
                 && let Some((from, to)) = uneven(loads)
@@ -61,14 +132,8 @@ impl Audit {
 
     /// Leaders of nodes that lead too much, to holders of the same span that lead little; where there is none, such a node
     /// becomes a holder first.
-    fn leader_moves(&self, state: &State, facts: &Facts) -> Vec<Wanted> {
-        let takers = facts.takers(state, &self.spread);
-        let mut leads: BTreeMap<u64, usize> = takers.iter().map(|node| (*node, 0)).collect();
-        for (_, span) in open(state) {
-            if let Some(led) = leads.get_mut(&span.leader.node) {
-                *led += 1;
-            }
-        }
+    fn leader_moves(&self, state: &State, takers: &[u64]) -> Vec<Wanted> {
+        let mut leads = leads(state, takers);
         let (mut wanted, mut touched) = (Vec::new(), Vec::new());
         while wanted.len() < self.moves
             && let Some((from, to)) = uneven(&leads)
@@ -94,7 +159,25 @@ fn open(state: &State) -> impl Iterator<Item = (u64, &Span)> {
     last.filter(|(_, span)| span.state == SpanState::Open)
 }
 
-/// A span that `from` leads, and where it is to go on: led by a holder that leads little, or held by `to`.
+/// A span that goes on with a copy on the node that holds fewest of those that are written, in the place of one on the node
+/// that holds most: what is written from then on is there. Its leader stays, unless it is that node itself.
+fn copy_move(state: &State, takers: &[u64]) -> Option<Wanted> {
+    let held = held(state, takers);
+    let (from, to) = uneven(&held)?;
+    let leads = leads(state, takers);
+    let moves = open(state).filter(|(_, span)| span.is_on(from) && !span.is_on(to));
+    let (shard, span) = moves.min_by_key(|(shard, span)| (span.leader.node == from, *shard))?;
+    let mut nodes: Vec<u64> =
+        span.replicas.iter().map(|replica| replica.node).filter(|node| *node != from).collect();
+    let idlest = nodes.iter().copied().min_by_key(|node| (leads.get(node).copied(), *node));
+    let leader = if span.leader.node == from { idlest? } else { span.leader.node };
+    nodes.push(to);
+    Some(Wanted::Close { shard, epoch: span.epoch, next: place(state, nodes, leader)? })
+}
+
+/// A span whose leader changes, and where it goes on. Where no span of `from` can be led by who leads too little, others
+/// between them hand on: the last one first, so that each has room for what it gets. Where that does not help either, `to`
+/// is to hold a span of `from` first.
 fn hand_over(
     state: &State,
     leads: &BTreeMap<u64, usize>,
@@ -102,19 +185,34 @@ fn hand_over(
     from: u64,
     to: u64,
 ) -> Option<(u64, u32, Place)> {
-    let most = allowed(leads.values().sum(), leads.len());
-    let led: Vec<(u64, &Span)> =
-        open(state).filter(|(shard, span)| span.leader.node == from && !touched.contains(shard)).collect();
-    let little = |node: u64| leads.get(&node).copied().filter(|load| *load < most);
-    let idlest = |span: &Span| {
-        span.replicas.iter().filter_map(|replica| Some((little(replica.node)?, replica.node))).min()
-    };
-    let fit = led.iter().filter_map(|(shard, span)| Some((idlest(span)?, *shard, *span)));
-    if let Some(((_, node), shard, span)) = fit.min_by_key(|(idlest, shard, _)| (*idlest, *shard)) {
-        return Some((shard, span.epoch, led_by(state, span, node)?));
+    let sum = leads.values().sum();
+    let (most, least) = (allowed(sum, leads.len()), least(sum, leads.len()));
+    // Where nobody leads too much, somebody leads too little: nobody else needs more.
+    let bound = if leads.get(&from).is_some_and(|load| *load > most) { most } else { least };
+    let spans: Vec<(u64, &Span)> = open(state).filter(|(shard, _)| !touched.contains(shard)).collect();
+    // How a node can be given a leader: who gives, and which span.
+    let mut reached: BTreeMap<u64, (u64, &Span)> = BTreeMap::new();
+    let mut givers = vec![from];
+    while !givers.is_empty() {
+        let mut next = BTreeMap::new();
+        for (shard, span) in spans.iter().filter(|(_, span)| givers.contains(&span.leader.node)) {
+            let known = |node: &u64| *node != from && leads.contains_key(node) && !reached.contains_key(node);
+            for node in span.replicas.iter().map(|replica| replica.node).filter(known) {
+                next.entry(node).or_insert((*shard, *span));
+            }
+        }
+        let little = next.iter().filter_map(|(node, given)| {
+            let load = leads.get(node).copied().filter(|load| *load < bound)?;
+            Some((load, *node, *given))
+        });
+        if let Some((_, node, (shard, span))) = little.min_by_key(|(load, node, _)| (*load, *node)) {
+            return Some((shard, span.epoch, led_by(state, span, node)?));
+        }
+        givers = next.keys().copied().collect();
+        reached.extend(next);
     }
-    let (shard, span) = led.first()?;
-    Some((*shard, span.epoch, joined_by(state, span, to, leads)?))
+    let (shard, span) = spans.into_iter().find(|(_, span)| span.leader.node == from && !span.is_on(to))?;
+    Some((shard, span.epoch, joined_by(state, span, to, leads)?))
 }
 
 /// A partition that goes on in another shard, which is not the one of those that move already.
@@ -135,17 +233,21 @@ fn led_by(state: &State, span: &Span, node: u64) -> Option<Place> {
     place(state, span.replicas.iter().map(|replica| replica.node).collect(), node)
 }
 
-/// The same leader, and `node` in the place of the holder that leads most besides it.
+/// The same leader, and `node` in the place of the holder that holds most besides it, if copies are even then too: else
+/// they would be moved back.
 fn joined_by(state: &State, span: &Span, node: u64, leads: &BTreeMap<u64, usize>) -> Option<Place> {
+    let nodes: Vec<u64> = leads.keys().copied().collect();
+    let mut held = held(state, &nodes);
     let others = span.replicas.iter().map(|replica| replica.node).filter(|other| *other != span.leader.node);
-    let busy = others.max_by_key(|other| (leads.get(other).copied().unwrap_or(0), *other));
-    let mut nodes: Vec<u64> = span.replicas.iter().map(|replica| replica.node).collect();
-    match busy {
-        Some(busy) => nodes.retain(|other| *other != busy),
-        None => return None,
+    let busy = others.max_by_key(|other| (held.get(other).copied().unwrap_or(0), *other))?;
+    let fewer = held.entry(busy).or_default();
+    *fewer = fewer.saturating_sub(1);
+    *held.entry(node).or_default() += 1;
+    if uneven(&held).is_some() {
+        return None;
     }
-    nodes.push(node);
-    place(state, nodes, span.leader.node)
+    let stay = span.replicas.iter().map(|replica| replica.node).filter(|other| *other != busy);
+    place(state, stay.chain([node]).collect(), span.leader.node)
 }
 
 fn place(state: &State, nodes: Vec<u64>, leader: u64) -> Option<Place> {
@@ -181,9 +283,9 @@ mod tests {
     }
 
     /// Carries out what is wanted until nothing is; gives how many leaders and partitions were moved, and how many spans
-    /// were closed.
+    /// went on with another holder.
     fn settle(state: &mut State, facts: &Facts) -> (usize, usize, usize) {
-        let (mut leaders, mut partitions, mut closed) = (0, 0, 0);
+        let (mut leaders, mut partitions, mut joined) = (0, 0, 0);
         for round in 0u64.. {
             assert!(round < 1000, "it never comes to rest");
             let wanted = Audit::default().wanted(state, facts);
@@ -195,7 +297,8 @@ mod tests {
                     Wanted::Close { shard, epoch, next } => {
                         let last = state.last_span(shard).unwrap().clone();
                         leaders += usize::from(next.leader != last.leader);
-                        closed += 1;
+                        let other = |replica: &&Replica| !last.replicas.contains(replica);
+                        joined += next.replicas.iter().filter(other).count();
                         let salt = u128::from(round + 1000).to_be_bytes();
                         let (leader, end, next) = (last.leader, last.base + 5, next.with_salt(salt));
                         let close = Command::LeaderClose { shard, epoch, leader, end, chain: end, next };
@@ -214,12 +317,22 @@ mod tests {
                 }
             }
         }
-        (leaders, partitions, closed)
+        (leaders, partitions, joined)
     }
 
     fn excess(loads: &[usize]) -> usize {
         let most = allowed(loads.iter().sum(), loads.len());
         loads.iter().map(|load| load.saturating_sub(most)).sum()
+    }
+
+    fn lack(loads: &[usize]) -> usize {
+        let least = least(loads.iter().sum(), loads.len());
+        loads.iter().map(|load| least.saturating_sub(*load)).sum()
+    }
+
+    /// By node.
+    fn loads_of(counts: BTreeMap<u64, usize>) -> Vec<usize> {
+        counts.into_values().collect()
     }
 
     proptest! {
@@ -242,14 +355,15 @@ mod tests {
                 state.apply(&create).unwrap();
             }
             let (_, moved, _) = settle(&mut state, &known(1));
-            prop_assert_eq!(moved, excess(&loads));
+            prop_assert_eq!(moved, excess(&loads).max(lack(&loads)));
             let after: Vec<usize> = state.loads().into_values().collect();
-            prop_assert_eq!(excess(&after), 0, "{:?}", after);
+            prop_assert_eq!(excess(&after) + lack(&after), 0, "{:?}", after);
+            prop_assert!(state.skew().partitions <= 20, "{:?}", after);
             state.verify().unwrap();
         }
 
         #[test]
-        fn leaders_come_within_a_fifth_of_the_mean_and_none_moves_twice(
+        fn copies_and_leaders_come_within_a_fifth_of_the_mean_and_little_is_moved(
             led in prop::collection::vec((0..6u64, 1..6u64), 1..24),
         ) {
             let mut state = nodes(6);
@@ -264,15 +378,18 @@ mod tests {
                 span.leader.node = holders[0];
                 state.apply(&Command::OpenFirstSpan { shard, span, base: 0 }).unwrap();
             }
-            let leads = |state: &State| {
-                let count = |node| state.chains.values().filter(|chain| chain.last().unwrap().leader.node == node).count();
-                (1..=6).map(count).collect::<Vec<usize>>()
-            };
-            let before = leads(&state);
-            let (moved, _, closed) = settle(&mut state, &known(6));
-            prop_assert_eq!(excess(&leads(&state)), 0, "{:?} from {:?}", leads(&state), before);
-            prop_assert_eq!(moved, excess(&before), "from {:?}", before);
-            prop_assert!(closed <= 2 * moved, "{} spans closed to move {} leaders", closed, moved);
+            let all: Vec<u64> = (1..=6).collect();
+            let of = |state: &State| (loads_of(leads(state, &all)), loads_of(held(state, &all)));
+            let before = of(&state);
+            let (moved, _, joined) = settle(&mut state, &known(6));
+            let (led, held) = of(&state);
+            prop_assert_eq!(excess(&led) + lack(&led), 0, "{:?} from {:?}", led, before);
+            prop_assert_eq!(excess(&held) + lack(&held), 0, "{:?} from {:?}", held, before);
+            let (skewed, enough) = (state.skew(), excess(&before.0) + lack(&before.0));
+            prop_assert!(skewed.leaders <= 20 && skewed.copies <= 20, "{:?}", skewed);
+            prop_assert!(moved <= 2 * enough + joined, "{} leaders and {} copies moved from {:?}", moved, joined, before);
+            let copies = excess(&before.1).max(lack(&before.1));
+            prop_assert!(joined <= copies + enough, "{} copies moved from {:?}", joined, before);
             state.verify().unwrap();
         }
     }
@@ -282,6 +399,30 @@ mod tests {
         assert_eq!((allowed(10, 3), allowed(30, 3), allowed(1, 6), allowed(0, 3)), (4, 12, 1, 0));
         assert_eq!(uneven(&BTreeMap::from([(1, 12), (2, 9), (3, 9)])), None);
         assert_eq!(uneven(&BTreeMap::from([(1, 13), (2, 8), (3, 9)])), Some((1, 2)));
+        assert_eq!((least(10, 3), least(18, 4), least(100, 1), least(2, 6), least(0, 3)), (3, 4, 80, 0, 0));
+        assert_eq!(uneven(&BTreeMap::from([(1, 2), (2, 2), (3, 2), (4, 0)])), Some((1, 4)));
+        let loads = |loads: [usize; 4]| (1..).zip(loads).collect::<BTreeMap<u64, usize>>();
+        assert_eq!(
+            [[5, 5, 4, 4], [6, 6, 6, 0], [0, 0, 0, 0], [1, 0, 0, 0]].map(|one| skew(&loads(one))),
+            [0, 88, 0, 0]
+        );
+    }
+
+    #[test]
+    fn a_fourth_node_gets_its_share_of_copies_and_leaders_and_no_more_is_moved() {
+        let mut state = nodes(3);
+        for shard in 1..=6u64 {
+            state.apply(&Command::OpenShard { shard, class: Retention::default() }).unwrap();
+            let mut span = span_on(&[1, 2, 3], shard as u8);
+            span.leader.node = 1 + shard % 3;
+            state.apply(&Command::OpenFirstSpan { shard, span, base: 0 }).unwrap();
+        }
+        assert_eq!(state.skew(), Skew::default());
+        state.apply(&register(4, "")).unwrap();
+        assert_eq!(state.skew(), Skew { leaders: 66, copies: 88, partitions: 0 });
+        let (leaders, _, joined) = settle(&mut state, &known(4));
+        assert_eq!((leaders, joined), (1, 4), "four copies and one leader are its share");
+        assert_eq!(state.skew(), Skew::default());
     }
 
     #[test]
@@ -304,6 +445,11 @@ mod tests {
             span.leader.node = 1 + shard % 2;
             alone.apply(&Command::OpenFirstSpan { shard, span, base: 0 }).unwrap();
         }
-        assert_eq!(audit.wanted(&alone, &known(3)), [], "two, two and none: the mean rounded up");
+        let found = audit.wanted(&alone, &known(3));
+        assert!(
+            matches!(&found[..], [Wanted::Close { shard: 1, next, .. }]
+            if next.replicas.iter().any(|replica| replica.node == 3) && next.leader.node == 2),
+            "{found:?}"
+        );
     }
 }

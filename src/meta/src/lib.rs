@@ -20,6 +20,7 @@ mod chains;
 #[cfg(test)]
 mod cluster_tests;
 mod command;
+mod copies;
 pub mod fuzz;
 mod hash;
 mod hex;
@@ -48,7 +49,9 @@ mod topic;
 mod topics;
 
 pub use audit::{Audit, Wanted};
+pub use balance::Skew;
 pub use command::Command;
+pub use copies::Needed;
 pub use hash::{Checkpoint, EVERY};
 pub use illegal::Illegal;
 pub use invariants::Broken;

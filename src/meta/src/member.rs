@@ -81,6 +81,11 @@ impl NodeState {
         }
     }
 
+    /// Whether a copy on a node in this state may stay there.
+    pub fn stays(self) -> bool {
+        matches!(self, NodeState::ReadWrite | NodeState::ReadOnly)
+    }
+
     /// Whether what a node in this state holds may be believed.
     pub fn counts(self) -> bool {
         matches!(self, NodeState::ReadWrite | NodeState::ReadOnly | NodeState::Draining)

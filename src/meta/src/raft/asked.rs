@@ -63,7 +63,10 @@ pub enum Refused {
         store: String,
     },
     /// The cluster gave this directory up.
-    #[error("the cluster holds data directory {0} for lost: give the node a new, empty one")]
+    #[error(
+        "data directory {0} was removed from the cluster: it takes no part any more. With a new, empty one the node joins as a \
+         new node"
+    )]
     GivenUp(String),
 }
 

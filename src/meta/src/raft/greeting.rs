@@ -37,7 +37,7 @@ pub enum Stranger {
         here: u64,
     },
     /// The cluster gave this directory up.
-    #[error("the cluster holds the data directory for {0:?}")]
+    #[error("the data directory was removed from the cluster (it is {0:?})")]
     GivenUp(NodeState),
 }
 

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use openraft::error::{CheckIsLeaderError, Fatal, RaftError};
 use openraft::{
-    Config, ConfigError, LogId, Membership, Raft, ServerState, SnapshotMeta, SnapshotPolicy, StoredMembership,
+    ChangeMembers, Config, ConfigError, LogId, Membership, Raft, ServerState, SnapshotMeta, SnapshotPolicy,
+    StoredMembership,
 };
 use tidelog_wal::{AppendError, Wal};
 use tokio::sync::watch;
@@ -192,7 +193,17 @@ impl Group {
         changed.map(|_| id).map_err(|error| GroupError::Raft(error.to_string()))
     }
 
-    /// Decides who votes, of those that were let in. Only on the leader.
+    /// Lets a member without a vote hear nothing more. Only on the leader.
+    ///
+    /// # Errors
+    /// It votes, or as [`Group::let_in`].
+    pub async fn let_go(&self, store: StoreId) -> Result<(), GroupError> {
+        let gone = ChangeMembers::RemoveNodes(BTreeSet::from([voter_id(store)]));
+        let changed = self.raft.change_membership(gone, true).await;
+        changed.map(|_| ()).map_err(|error| GroupError::Raft(error.to_string()))
+    }
+
+    /// Decides who votes, of those that were let in; who votes no more goes on to follow. Only on the leader.
     ///
     /// # Errors
     /// The number of voters, or as [`Group::let_in`].
@@ -200,7 +211,7 @@ impl Group {
         if !matches!(voters.len(), 1 | 3 | 5) {
             return Err(GroupError::Voters(voters.len()));
         }
-        let changed = self.raft.change_membership(voters, false).await;
+        let changed = self.raft.change_membership(voters, true).await;
         changed.map(|_| ()).map_err(|error| GroupError::Raft(error.to_string()))
     }
 
