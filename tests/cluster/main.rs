@@ -4,13 +4,18 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod consumer;
+mod draining;
 mod groups;
 mod http;
 mod joining;
 mod kafka;
+mod leaders;
 mod nodes;
+mod producer;
 mod replicas;
 mod retention;
+mod rolling;
 mod status;
 
 use nodes::Cluster;

@@ -22,10 +22,16 @@ impl Kcat {
         Some(Kcat { program, server: node.kafka().to_string() })
     }
 
-    /// Runs it to its end; what it wrote.
-    pub(crate) fn run(&self, args: &[&str], input: &[u8]) -> Vec<u8> {
+    /// To be started.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(["-b", &self.server, "-q", "-m", "60"]).args(args);
+        command
+    }
+
+    /// Runs it to its end; what it wrote.
+    pub(crate) fn run(&self, args: &[&str], input: &[u8]) -> Vec<u8> {
+        let mut command = self.command(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         child.stdin.take().unwrap().write_all(input).unwrap();

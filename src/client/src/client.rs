@@ -14,7 +14,7 @@ use tidelog_format::batch::Batch;
 use tidelog_proto::http::admin::{CreateTopic, TopicDescription, TopicList, Trim, Trimmed};
 use tidelog_proto::http::answers::ProduceAnswer;
 use tidelog_proto::http::body::{JSON, RAW_BATCH};
-use tidelog_proto::http::cluster::ClusterStatus;
+use tidelog_proto::http::cluster::{ClusterNode, ClusterStatus, MoveLeader, MovedLeader};
 use tidelog_proto::http::error::ErrorCode;
 use tidelog_proto::http::groups::{GroupDescription, GroupList, SetOffsets};
 use tidelog_proto::http::read_query::ReadQuery;
@@ -212,6 +212,35 @@ impl Client {
     pub async fn cluster(&self) -> Result<ClusterStatus, Error> {
         let ask = Ask::new(Method::GET, "/v1/cluster".to_owned());
         self.decode("the cluster's status", self.transport.repeatable(&ask).await?)
+    }
+
+    /// Has another node lead a shard.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Status`] with `NotAHolder`, `HolderBehind` or `NodeState`: then nothing was moved.
+    pub async fn move_leader(&self, shard: u64, node: u64) -> Result<MovedLeader, Error> {
+        let path = format!("/v1/cluster/shards/{shard}/leader");
+        let ask = Ask::new(Method::POST, path).body(JSON, json(&MoveLeader { node }));
+        self.decode("moving a leader", self.transport.repeatable(&ask).await?)
+    }
+
+    /// Has a node emptied, or, with `cancel`, take new spans again.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Status`] with `NodeNeeded` or `NodeState`: then nothing was changed.
+    pub async fn drain(&self, node: u64, cancel: bool) -> Result<ClusterNode, Error> {
+        let method = if cancel { Method::DELETE } else { Method::POST };
+        let ask = Ask::new(method, format!("/v1/cluster/nodes/{node}/drain"));
+        self.decode("draining a node", self.transport.repeatable(&ask).await?)
+    }
+
+    /// Has a node leave for ever; with `force` one that is lost.
+    ///
+    /// # Errors
+    /// As of [`Client::drain`].
+    pub async fn remove_node(&self, node: u64, force: bool) -> Result<ClusterNode, Error> {
+        let ask = Ask::new(Method::DELETE, format!("/v1/cluster/nodes/{node}?force={force}"));
+        self.decode("removing a node", self.transport.repeatable(&ask).await?)
     }
 
     /// All consumer groups, by name.

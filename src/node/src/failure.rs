@@ -49,6 +49,11 @@ impl Failure {
         Failure::new(ErrorCode::UnknownPartition, message)
     }
 
+    /// No node of this number.
+    pub(crate) fn no_node(node: u64) -> Failure {
+        Failure::new(ErrorCode::UnknownNode, format!("there is no node {node}"))
+    }
+
     /// Outside of what is stored.
     pub(crate) fn out_of_range(offset: u64, start: u64, end: u64) -> Failure {
         let message = format!("offset {offset} is outside {start} to {end} (start and end of the partition)");

@@ -7,7 +7,6 @@ use tidelog_wal::{Stats, Status};
 
 use crate::metadata::MetadataStatus;
 use crate::node::Node;
-use crate::routing::spans_short;
 use crate::spans::{OpenedSpan, Sealed};
 use tidelog_meta::METADATA_SHARD;
 use tidelog_replica::message::Grade;
@@ -151,7 +150,7 @@ pub(crate) fn status(node: &Node) -> NodeStatus {
         shards: node
             .shards()
             .iter()
-            .map(|(id, shard)| shard_status(*id, shard, node.metadata.read(|state| spans_short(state, *id))))
+            .map(|(id, shard)| shard_status(*id, shard, node.metadata.read(|state| state.spans_short(*id))))
             .collect(),
     }
 }

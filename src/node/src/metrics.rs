@@ -12,6 +12,7 @@ use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
+use tidelog_meta::State;
 use tidelog_proto::kafka::ApiKey;
 use tidelog_wal::{COMMIT_BUCKETS, Stats, Status, Wal};
 
@@ -108,6 +109,7 @@ impl Collector for NodeCollector {
         let node = &self.0;
         encode_process(node, &mut encoder)?;
         encode_groups(node, &mut encoder)?;
+        encode_skew(node, &mut encoder)?;
         let wals: Vec<(String, Wal)> =
             node.shards().into_iter().map(|(id, shard)| (id.to_string(), shard.wal.clone())).collect();
         for (name, help, read) in shard_counters() {
@@ -267,6 +269,19 @@ fn encode_groups(node: &Node, encoder: &mut DescriptorEncoder) -> Result<(), fmt
     ] {
         let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         ConstCounter::new(value.load(Ordering::Relaxed)).encode(metric)?;
+    }
+    Ok(())
+}
+
+fn encode_skew(node: &Node, encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
+    let skew = node.metadata.read(State::skew);
+    let help =
+        "How far the cluster is from being balanced, percent of the mean: what is below 20 is left alone";
+    let mut metric = encoder.encode_descriptor("cluster_skew_percent", help, None, MetricType::Gauge)?;
+    for (of, percent) in [("leaders", skew.leaders), ("copies", skew.copies), ("partitions", skew.partitions)]
+    {
+        let labels = [("of", of)];
+        ConstGauge::new(i64::try_from(percent).unwrap_or(i64::MAX)).encode(metric.encode_family(&labels)?)?;
     }
     Ok(())
 }

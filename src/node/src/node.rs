@@ -115,6 +115,8 @@ pub(crate) struct Node {
     pub(crate) ending: watch::Sender<bool>,
     /// Turns to decompress a large batch, one per processor: more at once would be no faster, and take more memory.
     pub(crate) decompressing: Semaphore,
+    /// Counts how often requests began to find other logs.
+    routed: watch::Sender<u64>,
     /// Held while topics are created or deleted.
     pub(crate) admin: Mutex<()>,
     shards: RwLock<BTreeMap<u64, Arc<Shard>>>,
@@ -151,6 +153,7 @@ impl Node {
             stopping,
             ending,
             decompressing: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            routed: watch::Sender::new(0),
             admin: Mutex::new(()),
             shards: RwLock::default(),
             topics: RwLock::default(),
@@ -291,6 +294,12 @@ impl Node {
             topics.by_name.insert(topic.name.clone(), Arc::clone(&topic));
             topics.by_id.insert(topic.uuid, topic);
         }
+        self.routed.send_modify(|count| *count += 1);
+    }
+
+    /// Counts how often requests began to find other logs.
+    pub(crate) fn routed(&self) -> watch::Receiver<u64> {
+        self.routed.subscribe()
     }
 
     /// Lets requests find a topic, whose partitions live in their shards.

@@ -84,6 +84,10 @@ async fn live(mut config: Config) -> Result<bool, StartError> {
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
     }
+    // Before connections end: clients hear who leads now, and find it there.
+    if let Some(shards) = &node.replicated {
+        shards.hand_over().await;
+    }
     node.stopping.send_replace(true);
     tokio::select! {
         _ = all_ended.recv() => {}
@@ -129,9 +133,6 @@ fn announce(node: &Node, address: SocketAddr, kafka: Option<SocketAddr>) {
 
 /// Closes all shards, the metadata's last.
 async fn close(node: &Node) -> bool {
-    if let Some(shards) = &node.replicated {
-        shards.hand_over().await;
-    }
     node.ending.send_replace(true);
     let mut clean = true;
     let mut closing = JoinSet::new();

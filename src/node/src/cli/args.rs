@@ -21,7 +21,7 @@ pub(crate) enum ClientCommand {
     Consume(ConsumeArgs),
     /// List, describe, move and delete consumer groups
     Group(GroupArgs),
-    /// Show nodes, shards and who leads them
+    /// Show nodes, shards and who leads them, and change that
     Cluster(ClusterArgs),
     /// Print the completion script for a shell
     Completions(CompletionsArgs),
@@ -314,6 +314,64 @@ pub(crate) struct ClusterArgs {
 pub(crate) enum ClusterCommand {
     /// Show nodes, shards, spans, leaders and what is missing
     Status(ListArgs),
+    /// Have another node lead a shard; its producers wait for a moment and fail in nothing
+    MoveLeader(MoveLeaderArgs),
+    /// Empty a node: it takes nothing new, and others get what it leads and holds
+    Drain(DrainArgs),
+    /// Let a node leave for ever, once it is empty or lost
+    Remove(RemoveArgs),
+    /// Show how to start another node that joins this cluster
+    Add(ListArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    /// Number of the node, as `cluster status` shows it
+    #[arg(value_name = "NODE")]
+    pub(crate) node: u64,
+    /// Let it take new spans again; what went to others stays there
+    #[arg(long)]
+    pub(crate) cancel: bool,
+    /// Come back when it is empty
+    #[arg(long, conflicts_with = "cancel")]
+    pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// How to print the answer
+    #[arg(long, value_name = "FORM", default_value = "table")]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    /// Number of the node, as `cluster status` shows it
+    #[arg(value_name = "NODE")]
+    pub(crate) node: u64,
+    /// It is lost with its directory: what it held is copied anew from the others. Refused where they may lack records
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) guard: GuardArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// How to print the answer
+    #[arg(long, value_name = "FORM", default_value = "table")]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MoveLeaderArgs {
+    /// Number of the shard, as `cluster status` shows it
+    #[arg(value_name = "SHARD")]
+    pub(crate) shard: u64,
+    /// Number of the node that is to lead it: one of its holders
+    #[arg(value_name = "NODE")]
+    pub(crate) node: u64,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// How to print the answer
+    #[arg(long, value_name = "FORM", default_value = "table")]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use tidelog_client::Error;
 use tidelog_format::record_format::is_unsafe;
+use tidelog_proto::http::error::ErrorCode;
 
 const ERROR: u8 = 1;
 const USAGE: u8 = 2;
@@ -24,7 +25,7 @@ pub(crate) enum Failure {
     NotFound(String),
     /// No server.
     Unreachable(String),
-    /// It would destroy something and nobody confirmed.
+    /// It would destroy something and nobody confirmed, or the server holds it for unsafe.
     Refused(String),
     /// The user stopped it; the text, if any, says how far it came.
     Interrupted(Option<String>),
@@ -67,6 +68,11 @@ impl From<Error> for Failure {
                 Failure::Unreachable(format!("{text}; is it running? --server gives another address"))
             }
             Error::Address { .. } => Failure::Usage(text),
+            Error::Status {
+                code:
+                    ErrorCode::NotAHolder | ErrorCode::HolderBehind | ErrorCode::NodeState | ErrorCode::NodeNeeded,
+                ..
+            } => Failure::Refused(text),
             _ => Failure::Error(text),
         }
     }
@@ -117,7 +123,6 @@ pub(crate) fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidelog_proto::http::error::ErrorCode;
 
     #[test]
     fn every_kind_of_failure_has_the_code_of_the_convention() {
@@ -125,12 +130,13 @@ mod tests {
         let missing = Error::NotFound { code: ErrorCode::UnknownTopic, message: "no topic".to_owned() };
         let partition = Error::NoPartition { topic: "t".to_owned(), partition: 5, partitions: 1 };
         let failed = Error::Status { status: 500, code: ErrorCode::Internal, message: "oops".to_owned() };
+        let behind = Error::Status { status: 409, code: ErrorCode::HolderBehind, message: "wait".to_owned() };
         let address = Error::Address { given: "x y".to_owned(), why: "bad".to_owned() };
-        let codes: Vec<u8> = [failed, address, missing, partition, unreachable]
+        let codes: Vec<u8> = [failed, address, missing, partition, unreachable, behind]
             .into_iter()
             .map(|error| Failure::from(error).code())
             .collect();
-        assert_eq!(codes, [1, 2, 3, 3, 4]);
+        assert_eq!(codes, [1, 2, 3, 3, 4, 6]);
         assert_eq!(Failure::Refused(String::new()).code(), 6);
         assert_eq!(Failure::Interrupted(None).code(), 130);
         assert_eq!(Failure::OutputClosed.code(), 0);

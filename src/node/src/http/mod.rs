@@ -4,6 +4,7 @@
 mod admin;
 mod answer;
 mod body;
+mod cluster;
 mod groups;
 mod opentsdb;
 mod records;
@@ -17,7 +18,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{any, get, post};
+use axum::routing::{any, delete, get, post};
 use tidelog_proto::http::error::ErrorCode;
 
 use crate::failure::Failure;
@@ -35,7 +36,10 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
         .route("/v1/groups", get(groups::list))
         .route("/v1/groups/{group}", get(groups::describe).delete(groups::delete))
         .route("/v1/groups/{group}/offsets", post(groups::set_offsets))
-        .route("/v1/cluster", get(status::cluster))
+        .route("/v1/cluster", get(cluster::status))
+        .route("/v1/cluster/shards/{shard}/leader", post(cluster::move_leader))
+        .route("/v1/cluster/nodes/{node}", delete(cluster::remove))
+        .route("/v1/cluster/nodes/{node}/drain", post(cluster::drain).delete(cluster::cancel_drain))
         .route("/v1/status", get(status::status))
         .route("/metrics", get(status::metrics))
         .route("/healthz", get(status::healthz))

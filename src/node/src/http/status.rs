@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::Response;
 use tidelog_proto::http::error::ErrorCode;
 
 use super::answer::{json, typed};
 use crate::failure::Failure;
 use crate::node::Node;
-use crate::routing::forward::{self, Ask, Hop};
-use crate::{cluster, health, metrics};
+use crate::{health, metrics};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -19,18 +17,6 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// `/v1/status`.
 pub(super) async fn status(State(node): State<Arc<Node>>) -> Response {
     json(&health::status(&node))
-}
-
-/// `/v1/cluster`. Who leads the metadata's group tells it if it is reached, since it knows most.
-pub(super) async fn cluster(State(node): State<Arc<Node>>, headers: HeaderMap) -> Response {
-    if let Some(leader) = cluster::better_informed(&node).filter(|_| Hop::of(&headers) == Hop::First) {
-        match forward::to_node(&node, leader, &Ask::get("/v1/cluster".to_owned())).await {
-            Ok(answer) if answer.status.is_success() => return answer.into_response(),
-            Ok(answer) => tracing::debug!(leader, status = %answer.status, "the cluster's status"),
-            Err(failure) => tracing::debug!(leader, cause = failure.message, "the cluster's status"),
-        }
-    }
-    json(&cluster::status(&node))
 }
 
 /// `/metrics`.

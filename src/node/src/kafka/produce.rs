@@ -14,6 +14,7 @@ use super::dispatch::Answer;
 use super::metadata::current_leader;
 use super::{failure, lowered};
 use crate::node::{LiveTopic, Node};
+use crate::routing;
 
 /// Compressed batches from this size on are looked into where it does not hold up other connections, bytes.
 const HEAVY: usize = 64 * 1024;
@@ -37,6 +38,10 @@ pub(super) async fn begin(node: &Arc<Node>, request: ProduceRequest, frame: Byte
         let live = node.topic(&topic.name);
         let mut partitions = Vec::with_capacity(topic.partition_data.len());
         for partition in topic.partition_data {
+            let live = match (live.clone(), u32::try_from(partition.index)) {
+                (Some(live), Ok(number)) => Some(routing::until_led(node, live, number).await),
+                (live, _) => live,
+            };
             let appending = match (&refused, partition.records.0) {
                 (Some(refused), _) => Err(refused.clone()),
                 (None, None) => Err((ErrorCode::InvalidRecord, "there are no records".to_owned())),
@@ -44,7 +49,7 @@ pub(super) async fn begin(node: &Arc<Node>, request: ProduceRequest, frame: Byte
                     append(node, live.as_deref(), &topic.name, partition.index, cutter.cut(range)).await
                 }
             };
-            partitions.push(Begun { topic: live.clone(), index: partition.index, appending });
+            partitions.push(Begun { topic: live, index: partition.index, appending });
         }
         begun.push((topic.name, partitions));
     }

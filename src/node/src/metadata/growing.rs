@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidelog_meta::raft::{Standing, voter_id};
-use tidelog_meta::{State, StoreId};
+use tidelog_meta::{NodeState, State, StoreId};
 use tidelog_proto::peer::{Load, Message, Process};
 
 use super::member::Member;
@@ -102,7 +102,14 @@ async fn grow(member: &Member, standing: &Standing) {
     if !standing.leads || !standing.has_quorum {
         return;
     }
-    let Some(wanted) = voters_wanted(standing, &member.recent()) else { return };
+    let state = member.recent();
+    for lost in given_up(standing, &state) {
+        match member.group.let_go(lost).await {
+            Ok(()) => tracing::info!(store = %lost, "a node that has left gets the metadata no more"),
+            Err(error) => tracing::info!(%error, "a node that has left could not be let go yet"),
+        }
+    }
+    let Some(wanted) = voters_wanted(standing, &state) else { return };
     let voters = wanted.iter().copied().map(voter_id).collect();
     match member.group.set_voters(voters).await {
         Ok(()) => tracing::info!(voters = ?wanted, "the metadata's group has other voters"),
@@ -111,20 +118,28 @@ async fn grow(member: &Member, standing: &Standing) {
     }
 }
 
-/// The directories that should vote, if they are others than those that do.
+/// Members without a vote that the cluster has given up.
+fn given_up(standing: &Standing, state: &State) -> Vec<StoreId> {
+    let node = |store: StoreId| state.node_of(store).and_then(|number| state.nodes.get(&number));
+    let lost = |store: &StoreId| node(*store).is_some_and(|node| !node.state.counts());
+    standing.learners.iter().map(|voter| voter.store).filter(lost).collect()
+}
+
+/// The directories that should vote, if they are others than those that do. Nodes that are to be emptied vote only where
+/// nobody else can.
 fn voters_wanted(standing: &Standing, state: &State) -> Option<BTreeSet<StoreId>> {
     let now: BTreeSet<StoreId> = standing.voters.iter().map(|voter| voter.store).collect();
-    let fit = |store: StoreId| {
-        let node = state.node_of(store).and_then(|number| state.nodes.get(&number));
-        node.is_some_and(|node| node.state.counts())
-    };
     let near = |store: StoreId| standing.lag(store).is_some_and(|lag| lag <= NEAR);
-    let mut wanted: BTreeSet<StoreId> = now.iter().copied().filter(|store| fit(*store)).collect();
-    // In the order in which they joined.
-    for node in state.nodes.values() {
-        let joins = standing.is_member(node.store) && fit(node.store) && near(node.store);
-        if wanted.len() < VOTERS && joins {
-            wanted.insert(node.store);
+    let mut wanted: BTreeSet<StoreId> = BTreeSet::new();
+    for fit in [NodeState::stays, NodeState::counts] {
+        // In the order in which they joined, those first who vote already.
+        let fit = state.nodes.values().filter(|node| fit(node.state)).map(|node| node.store);
+        let (vote, others): (Vec<StoreId>, Vec<StoreId>) = fit.partition(|store| now.contains(store));
+        let joins = others.into_iter().filter(|store| standing.is_member(*store) && near(*store));
+        for store in vote.into_iter().chain(joins) {
+            if wanted.len() < VOTERS {
+                wanted.insert(store);
+            }
         }
     }
     (wanted.len() == VOTERS && wanted != now).then_some(wanted)
@@ -134,7 +149,7 @@ fn voters_wanted(standing: &Standing, state: &State) -> Option<BTreeSet<StoreId>
 mod tests {
     use super::*;
     use tidelog_meta::raft::Voter;
-    use tidelog_meta::{Command, NodeInfo, NodeState};
+    use tidelog_meta::{Command, NodeInfo};
 
     fn store(node: u8) -> StoreId {
         StoreId([node; 16])
@@ -198,5 +213,24 @@ mod tests {
         state.apply(&lost).unwrap();
         assert_eq!(wanted(&standing(&[1, 2, 3], &[], &[]), &state), None, "there is nobody else");
         assert_eq!(wanted(&standing(&[1, 2, 3], &[4], &[(4, 9)]), &state), Some(vec![1, 3, 4]));
+    }
+
+    #[test]
+    fn a_node_that_is_to_be_emptied_gives_its_vote_to_another_one_and_keeps_it_where_there_is_none() {
+        let mut state = state(4);
+        let drain = Command::SetNodeState { node: 1, was: NodeState::ReadWrite, state: NodeState::Draining };
+        state.apply(&drain).unwrap();
+        let four = standing(&[1, 2, 3], &[4], &[(4, 9)]);
+        assert_eq!(wanted(&four, &state), Some(vec![2, 3, 4]));
+        assert_eq!(
+            wanted(&standing(&[1, 2, 3], &[4], &[(4, 1001)]), &state),
+            None,
+            "the other one is not near yet"
+        );
+        assert_eq!(wanted(&standing(&[2, 3, 4], &[1], &[(1, 0)]), &state), None, "and it does not come back");
+        assert_eq!(given_up(&four, &state), []);
+        let gone = Command::SetNodeState { node: 1, was: NodeState::Draining, state: NodeState::Gone };
+        state.apply(&gone).unwrap();
+        assert_eq!(given_up(&standing(&[2, 3, 4], &[1], &[]), &state), [store(1)]);
     }
 }

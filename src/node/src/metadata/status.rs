@@ -78,10 +78,16 @@ impl Metadata {
         })
     }
 
-    /// Why nothing can be decided any more through this node: its member has stopped by itself.
+    /// Why nothing can be decided any more through this node: its member has stopped by itself, or the cluster has let it go.
     pub(crate) fn sick(&self) -> Option<String> {
-        let why = self.member()?.standing().broken?;
-        Some(format!("this node's member of the metadata's group has stopped: {why}"))
+        let member = self.member()?;
+        if let Some(why) = member.standing().broken {
+            return Some(format!("this node's member of the metadata's group has stopped: {why}"));
+        }
+        let state = member.recent();
+        let me = state.node_of(member.peers().me().store())?;
+        let gone = state.nodes.get(&me).filter(|known| !known.state.counts());
+        gone.map(|_| format!("node {me} was removed from its cluster: stop it; with a new, empty directory it can join again"))
     }
 
     /// What is missing although the node serves: decisions wait, records go on.

@@ -47,7 +47,10 @@ pub(crate) enum Refusal {
         "data directory {store} is at generation {is}, and {seen} was seen: it went back in time, so it takes no part"
     )]
     FellBack { store: StoreId, is: u64, seen: u64 },
-    #[error("node {node} was given up: the metadata holds it for {state:?}")]
+    #[error(
+        "node {node} was removed from the cluster (the metadata says {state:?}): its directory takes no part any more. With a \
+         new, empty one it joins as a new node"
+    )]
     GivenUp { node: u64, state: NodeState },
     #[error("node {node} is known in life {known}, and its life {is} calls")]
     OlderLife { node: u64, is: u64, known: u64 },

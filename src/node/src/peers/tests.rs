@@ -215,7 +215,7 @@ async fn who_is_not_who_was_meant_or_who_it_was_is_refused_with_a_sentence() {
     state.apply(&lost).unwrap();
     two.peers.learn(Arc::new(state));
     let why = refusal(&one, two.store(), &two.address()).await;
-    assert!(why.contains("given up"), "{why}");
+    assert!(why.contains("was removed from the cluster"), "{why}");
     assert!(two.echo.kept.lock().unwrap().is_empty(), "nothing was taken from any of them");
 }
 

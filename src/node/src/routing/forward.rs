@@ -293,8 +293,9 @@ pub(crate) async fn to_node(node: &Node, to: u64, ask: &Ask) -> Result<Answer, F
 /// # Errors
 /// There is no such partition, nobody leads it, or its leader is not reached or does not answer.
 pub(crate) async fn to_leader(node: &Node, topic: &str, partition: u32, ask: &Ask) -> Result<Led, Failure> {
-    let end = Instant::now() + PATIENCE;
+    let (end, mut routed) = (Instant::now() + PATIENCE, node.routed());
     loop {
+        routed.borrow_and_update();
         let why = match way(node, topic, partition)? {
             Way::Here => return Ok(Led::Here),
             Way::Nobody => "nobody leads it at present".to_owned(),
@@ -318,7 +319,10 @@ pub(crate) async fn to_leader(node: &Node, topic: &str, partition: u32, ask: &As
         }
         tracing::debug!(topic, partition, why, "the leader is looked for again");
         node.forward.again.inc();
-        tokio::time::sleep(PAUSE).await;
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            _ = routed.changed() => {}
+        }
     }
 }
 

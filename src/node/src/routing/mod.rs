@@ -16,9 +16,10 @@ mod follow;
 pub(crate) mod forward;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use tidelog_meta::{Node as Listed, NodeState, Span, SpanState, Spread, State};
+use tidelog_meta::{Node as Listed, Span, SpanState, State};
 use tidelog_proto::http::admin::{PartitionDescription, TopicDescription};
 use tidelog_proto::http::error::ErrorCode;
 
@@ -29,6 +30,9 @@ use crate::topics;
 use forward::{Ask, Hop, Led};
 
 pub(crate) use follow::run;
+
+/// So long a request waits for this node to begin to lead what it is named for.
+const ABOUT_TO_LEAD: Duration = Duration::from_secs(1);
 
 /// Who leads a shard and who holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,13 +70,28 @@ fn leader(state: &State, span: &Span) -> Option<u64> {
     (lives && span.state == SpanState::Open).then_some(node)
 }
 
-/// How many spans of a shard have fewer copies that count than are wanted, as far as there are nodes that take them.
-pub(crate) fn spans_short(state: &State, shard: u64) -> usize {
-    let counts = |node: u64| state.nodes.get(&node).is_some_and(|known| known.state.counts());
-    let takers = state.nodes.values().filter(|node| node.state == NodeState::ReadWrite).count();
-    let wanted = takers.min(Spread::default().replicas);
-    let short = |span: &&Span| span.replicas.iter().filter(|replica| counts(replica.node)).count() < wanted;
-    state.chains.get(&shard).map_or(0, |chain| chain.spans.iter().filter(short).count())
+/// The topic as requests find it once this node has begun to lead a partition, if it is about to: whom the metadata names
+/// begins a moment later, and clients who were sent here would have to come again. Else the topic as it is.
+pub(crate) async fn until_led(node: &Node, topic: Arc<LiveTopic>, number: u32) -> Arc<LiveTopic> {
+    let waits = |topic: &LiveTopic| {
+        let partition = topic.partition(number).ok().filter(|partition| partition.led().is_err());
+        let me = Some(node.me.node);
+        partition.is_some_and(|one| node.metadata.read(|state| seat(state, one.shard).leader == me))
+    };
+    if !waits(&topic) || node.is_stopping() {
+        return topic;
+    }
+    let mut routed = node.routed();
+    let led = async {
+        let mut now = Arc::clone(&topic);
+        while waits(&now) {
+            // The sender lives as long as the node.
+            let _ = routed.changed().await;
+            now = node.topic(&topic.name).unwrap_or(now);
+        }
+        now
+    };
+    tokio::time::timeout(ABOUT_TO_LEAD, led).await.unwrap_or(topic)
 }
 
 /// Where Kafka's clients find a node; none when it takes none, or has left.

@@ -84,14 +84,35 @@ impl Held {
         end: Option<u64>,
     ) -> Option<NewSpan> {
         let salt = random::salt();
-        let mut takers = self.around.takers(&rules.state, usize::from(salt[0]));
-        let led = rules.leader.as_ref().filter(|leader| leader.leads() || leader.is_closing());
-        if led.is_some_and(|leader| rules.long == Some(leader.span().epoch)) && !self.around.is_leaving() {
-            // Who leads goes on: clients have nobody else to find.
-            takers.sort_by_key(|taker| taker.node != self.around.me.node);
-        }
+        let takers = self.around.takers(&rules.state, usize::from(salt[0]));
         let wanted = (takers, self.around.spread);
         view::next_span(&rules.state, self.shard, survivors, end, wanted, salt)
+    }
+
+    /// The span that is to follow the one that is led here. Whoever leads it has all of this one, so that nobody waits;
+    /// without a reason to change, that is this node.
+    pub(super) fn span_after(&self, rules: &Rules, span: &Span, end: u64) -> Option<NewSpan> {
+        let salt = random::salt();
+        let mut takers = self.around.takers(&rules.state, usize::from(salt[0]));
+        let wished =
+            |onward: &&Vec<u64>| onward.iter().all(|node| takers.iter().any(|one| one.node == *node));
+        match rules.onward.as_ref().filter(wished) {
+            Some(onward) => {
+                let place = |node: u64| onward.iter().position(|one| *one == node);
+                takers.retain(|taker| place(taker.node).is_some());
+                takers.sort_by_key(|taker| place(taker.node));
+            }
+            None => {
+                let leaves = self.around.is_leaving();
+                let leader = rules.leader_of(span.epoch);
+                takers.sort_by_key(|taker| {
+                    let has_all = leader.is_some_and(|leader| leader.lacks(taker) == Some(0));
+                    (!has_all, (taker.node == self.around.me.node) == leaves)
+                });
+            }
+        }
+        let wanted = (takers, self.around.spread);
+        view::next_span(&rules.state, self.shard, &span.replicas, Some(end), wanted, salt)
     }
 
     pub(super) fn ask_to_commit(
@@ -132,7 +153,7 @@ impl Held {
             return;
         }
         self.around.metrics.closes.inc();
-        let next = self.next_span(rules, &span.replicas, Some(end.lsn));
+        let next = self.span_after(rules, &span, end.lsn);
         let held = Arc::clone(self);
         self.around.runtime.spawn(async move {
             let outcome = match next {

@@ -8,12 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidelog_io::posix::Posix;
 use tidelog_io::{IoError, random};
-use tidelog_meta::{Command, Manifest, NodeState, StoreId};
+use tidelog_meta::{Command, Manifest, StoreId};
 use tidelog_proto::peer::{Message, Piece};
 use tidelog_replica::copier::{Copier, Effect, Event, SealedFile};
 use tidelog_replica::follower;
 use tidelog_replica::frame::Frame;
-use tidelog_replica::span::Place;
+use tidelog_replica::span::{Place, Replica};
 use tidelog_wal::{Copied, CopyFiles, ReadyFrame};
 use tokio::sync::{Mutex, oneshot};
 
@@ -27,9 +27,6 @@ use crate::spans::base_of;
 const TICK: Duration = Duration::from_millis(100);
 /// How long a holder has to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Of the nodes that could take the place of a lost holder each has its turn for so long: it may be dead.
-const TURN: Duration = Duration::from_secs(2);
-
 /// After a copy for which nobody had all frames, where this node need not have one.
 const REST: Duration = Duration::from_secs(60);
 
@@ -61,6 +58,11 @@ struct Copying {
 impl Held {
     /// Copies a sealed span to this disk, if that is not under way.
     pub(super) fn copy(self: &Arc<Held>, rules: &mut Rules, epoch: u32) {
+        self.copy_instead(rules, epoch, None);
+    }
+
+    /// The same in the place of a holder that is to hold it no longer.
+    pub(super) fn copy_instead(self: &Arc<Held>, rules: &mut Rules, epoch: u32, old: Option<Replica>) {
         if !rules.copies.insert(epoch) {
             return;
         }
@@ -68,7 +70,7 @@ impl Held {
         self.around.runtime.spawn(async move {
             held.around.metrics.copies.inc();
             let copied = tokio::select! {
-                copied = Copying::make(&held, epoch) => copied,
+                copied = Copying::make(&held, epoch, old) => copied,
                 () = held.around.stopped() => return,
             };
             held.around.metrics.copies.dec();
@@ -78,37 +80,11 @@ impl Held {
             }
         });
     }
-
-    /// Where a sealed span has fewer holders than it could have, or one that is lost for ever, a node that holds nothing of it
-    /// becomes one.
-    pub(super) fn fill_up(self: &Arc<Held>, rules: &mut Rules, now: Duration) {
-        let state = Arc::clone(&rules.state);
-        let Some(chain) = state.chains.get(&self.shard) else { return };
-        let me = self.around.me.node;
-        let turn = usize::try_from(now.as_millis() / TURN.as_millis()).unwrap_or(0);
-        let wanted = self.around.could_hold(&state);
-        let short = |span: &&tidelog_meta::Span| {
-            let lost = span.replicas.iter().any(|replica| view::is_lost(&state, replica.node));
-            !span.is_unsealed() && !span.is_on(me) && (lost || span.replicas.len() < wanted)
-        };
-        for span in chain.spans.iter().filter(short) {
-            if rules.not_before.get(&span.epoch).is_some_and(|before| now < *before) {
-                continue;
-            }
-            let fit = |(node, known): &(&u64, &tidelog_meta::Node)| {
-                known.state == NodeState::ReadWrite && !span.is_on(**node)
-            };
-            let fit: Vec<u64> = state.nodes.iter().filter(fit).map(|(node, _)| *node).collect();
-            if fit.get(turn.checked_rem(fit.len()).unwrap_or(0)) == Some(&me) {
-                self.copy(rules, span.epoch);
-            }
-        }
-    }
 }
 
 impl Copying {
     /// Makes a copy; comes back when it is done, or not wanted any more.
-    async fn make(held: &Arc<Held>, epoch: u32) -> Result<(), Stopped> {
+    async fn make(held: &Arc<Held>, epoch: u32, old: Option<Replica>) -> Result<(), Stopped> {
         let me = held.around.me.replica();
         let (listed, made) = {
             let rules = held.rules();
@@ -116,7 +92,8 @@ impl Copying {
             let lost = view::lost(&rules.state, held.shard, epoch);
             let turn = usize::from(random::salt()[0]);
             let span = view::span(&rules.state, held.shard, epoch);
-            (listed, span.and_then(|span| Copier::new(me, span, lost, held.around.spread, turn)))
+            let copier = span.and_then(|span| Copier::new(me, span, lost, held.around.spread, turn));
+            (listed, copier.map(|copier| copier.in_the_place_of(old)))
         };
         let (Some(listed), Some(copier)) = (listed, made) else { return Ok(()) };
         let (spec, base) = (held.around.place.spec(held.shard, epoch), base_of(&listed));
@@ -307,7 +284,7 @@ impl Copying {
         }
     }
 
-    async fn swap(&self, old: Option<&tidelog_replica::span::Replica>, manifest: [u8; 16]) {
+    async fn swap(&self, old: Option<&Replica>, manifest: [u8; 16]) {
         let (shard, epoch) = (self.held.shard, self.epoch);
         let (old, new) =
             (old.map(view::listed_replica), view::listed_replica(&self.held.around.me.replica()));

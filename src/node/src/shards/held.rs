@@ -77,6 +77,10 @@ pub(super) struct Rules {
     /// Asked of the metadata, and not answered.
     pub(super) beginning: bool,
     pub(super) closing: bool,
+    /// The nodes that are to hold what follows the span that is led here, the leader first; none: whoever is best.
+    pub(super) onward: Option<Vec<u64>>,
+    /// The span is not ended before only because it would be better elsewhere.
+    pub(super) rests_until: Duration,
     pub(super) refreshing: bool,
     /// The disk was found full, and is looked at again.
     pub(super) full: bool,
@@ -138,6 +142,8 @@ impl Held {
             own: None,
             beginning: false,
             closing: false,
+            onward: None,
+            rests_until: Duration::ZERO,
             refreshing: false,
             full: false,
             resting: false,
@@ -454,6 +460,7 @@ impl Held {
         self.committed.store(span.base.lsn, Ordering::Relaxed);
         rules.leader = Some(Leader::new(span, self.around.limits, self.around.now()));
         (rules.closing, rules.resting) = (false, false);
+        rules.forget_wishes();
         true
     }
 

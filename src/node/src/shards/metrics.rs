@@ -13,6 +13,7 @@ pub(crate) struct ShardsMetrics {
     pub(super) seals_begun: Counter,
     pub(super) seals_done: Counter,
     pub(super) closes: Counter,
+    pub(super) hand_overs: Counter,
     pub(super) copies: Gauge<i64, AtomicI64>,
     pub(super) copied: Counter,
     pub(super) copied_bytes: Counter,
@@ -33,6 +34,8 @@ impl ShardsMetrics {
         registry.register("shards_seals_begun", help, self.seals_begun);
         registry.register("shards_seals_done", "Spans whose end this node has had decided", self.seals_done);
         registry.register("shards_closes", "Spans that this node led and asked to end", self.closes);
+        let help = "Times that this node began to hand a shard over to another leader";
+        registry.register("shards_hand_overs", help, self.hand_overs);
         registry.register("shards_copies", "Copies of sealed spans that are being made here", self.copies);
         registry.register("shards_copied", "Sealed spans that were copied to this node", self.copied);
         registry.register(

@@ -11,8 +11,10 @@
 //! | `reading.rs` | frames for others, from the files |
 //! | `copying.rs` | sealed spans that come from others |
 //! | `files.rs` | the thread that reads and writes files beside the writers |
+//! | `moving.rs` | another node leads, on purpose |
 //! | `metrics.rs` | what is counted of all that |
-//! | `watching.rs` | what time brings: suspicion, spans with other holders, copies |
+//! | `watching.rs` | what time brings: suspicion, spans that stand still |
+//! | `auditing.rs` | what the metadata's auditor wants: spans with other holders, copies, balance |
 //! | `scrubbing.rs` | sealed spans are read again, to find what the disk has spoiled |
 //! | `view.rs`, `words.rs` | metadata and wire, as the rules have them |
 //!
@@ -27,11 +29,13 @@
 //! messages loses them (`crate::peers`), and the rules send again.
 
 mod asking;
+mod auditing;
 mod commits;
 mod copying;
 mod files;
 mod held;
 mod metrics;
+mod moving;
 mod reading;
 mod scrubbing;
 mod store;
@@ -63,6 +67,7 @@ use crate::spans::Me;
 pub(crate) use files::Files;
 pub(crate) use held::{Held, Serving};
 pub(crate) use metrics::ShardsMetrics;
+pub(crate) use moving::Unmoved;
 pub(crate) use scrubbing::WAITING;
 
 /// Between two looks at the clock.
@@ -247,6 +252,7 @@ impl Shards {
         shards.around.peers.hand_shards_to(Arc::new(shards.clone()));
         tokio::spawn(shards.clone().follow_metadata());
         tokio::spawn(shards.clone().tick());
+        tokio::spawn(shards.clone().audit());
         tokio::spawn(shards.clone().scrub(spoiled));
         Ok(shards)
     }
@@ -309,6 +315,11 @@ impl Shards {
         if let Some(held) = self.get(shard) {
             held.rules().long = Some(epoch);
         }
+    }
+
+    /// Whether a node is taken for alive.
+    pub(crate) fn is_alive(&self, state: &State, node: u64) -> bool {
+        self.around.is_alive(state, node)
     }
 
     /// Counts how often the log that serves a shard has changed.

@@ -1,12 +1,10 @@
-//! What time brings: a leader that is silent is suspected, a span that should have other holders is ended, sealed ones with
-//! too few are copied.
+//! What time brings: a leader that is silent is suspected, a span that stands still is ended.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidelog_replica::leader::{self, Leader};
 use tidelog_replica::sealer;
-use tidelog_replica::span::Replica;
 use tidelog_replica::suspicion::Suspect;
 
 use super::held::{Held, Input, Rules};
@@ -19,15 +17,19 @@ const LACKING: Duration = Duration::from_secs(1);
 const SILENT: Duration = Duration::from_millis(1500);
 /// The metadata was read for sure at most so long ago where a span is ended that could go on: without a quorum it would have
 /// no next one.
-const SURE: Duration = Duration::from_millis(2500);
+pub(super) const SURE: Duration = Duration::from_millis(2500);
 /// Between two looks at what is not urgent.
 const LOOK: Duration = Duration::from_millis(100);
 
 impl Held {
     /// Time has passed.
     pub(super) fn tick(self: &Arc<Held>) {
+        let was_handing_over = self.rules().is_handing_over();
         self.step(Input::Lead(leader::Event::Tick));
         let mut rules = self.rules();
+        if was_handing_over && !rules.is_handing_over() {
+            self.leads_on(&mut rules);
+        }
         let now = self.around.now();
         self.suspect(&mut rules, now);
         if now < rules.looked_at + LOOK {
@@ -45,40 +47,29 @@ impl Held {
             self.run(&mut rules, Input::Seal(sealer::Event::Tick));
         }
         self.lead_if_named(&mut rules);
-        self.fill_up(&mut rules, now);
-    }
-
-    /// Ends the span that is led here, if others hold it too, so that one of them leads the next; whether it does.
-    pub(super) fn hand_over(self: &Arc<Held>) -> bool {
-        let mut rules = self.rules();
-        let leads =
-            rules.leader.as_ref().is_some_and(|leader| leader.leads() && leader.span().replicas.len() > 1);
-        let others = leads && self.around.could_hold(&rules.state) > 1;
-        if others {
-            self.run(&mut rules, Input::Lead(leader::Event::Drain));
-        }
-        others
     }
 
     /// Whether the span that is led here should end, so that another one follows.
     fn wants_another_span(&self, rules: &Rules, now: Duration) -> bool {
         let Some(leader) = rules.leader.as_ref().filter(|leader| leader.leads()) else { return false };
         let span = leader.span();
-        let lost = |replica: &Replica| view::is_lost(&rules.state, replica.node);
-        if span.replicas.iter().any(lost) || leader.lacks_a_copy(now, LACKING) {
+        if self.around.is_leaving() {
+            // The hand-over did not come to its end.
+            return !leader.is_handing_over()
+                && span.replicas.len() > 1
+                && self.around.could_hold(&rules.state) > 1;
+        }
+        if leader.lacks_a_copy(now, LACKING) {
             return true;
         }
         let answer = span.replicas.len() - leader.laggards(now, SILENT).len();
         let stands_still = answer < span.quorum;
-        let narrow = span.replicas.len() < self.around.could_hold(&rules.state);
         let long = rules.long == Some(span.epoch);
-        (stands_still || narrow || long)
+        (stands_still || long)
             && now < rules.sure_at + SURE
             && self.next_span(rules, &span.replicas, Some(leader.committed())).is_some_and(|next| {
                 // The same holders would stand still again.
-                narrow
-                    || long
-                    || next.replicas.iter().any(|one| !span.replicas.contains(&replica_of(one)))
+                long || next.replicas.iter().any(|one| !span.replicas.contains(&replica_of(one)))
                     || next.replicas.len() < span.replicas.len()
             })
     }

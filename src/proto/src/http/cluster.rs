@@ -1,7 +1,42 @@
 //! # Purpose
-//! A cluster as JSON: `/v1/cluster`.
+//! A cluster as JSON: `/v1/cluster` and below.
 
 use serde::{Deserialize, Serialize};
+
+use super::admin::{AdminError, from_json};
+
+/// Body of `POST /v1/cluster/shards/S/leader`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MoveLeader {
+    /// Number of the node that is to lead the shard.
+    pub node: u64,
+}
+
+impl MoveLeader {
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn decode(body: &[u8]) -> Result<MoveLeader, AdminError> {
+        from_json(body)
+    }
+}
+
+/// Answer to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovedLeader {
+    /// The shard.
+    pub shard: u64,
+    /// Number of the node that led it.
+    pub from: u64,
+    /// Number of the node that leads it now.
+    pub to: u64,
+    /// Epoch of the span that this one leads.
+    pub epoch: u32,
+    /// From the question to the decision, ms. The shard's producers wait for less.
+    pub took_ms: u64,
+}
 
 /// Answer to `GET /v1/cluster`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +59,20 @@ pub struct ClusterStatus {
     pub without_leader: usize,
     /// How many spans have fewer copies that count than they should.
     pub under_replicated: usize,
+    /// How far the cluster is from being balanced.
+    pub skew: ClusterSkew,
+}
+
+/// How far a cluster is from being balanced: of those that carry too much or too little, the worst one's distance from as
+/// even as can be, in percent of the mean. What is below 20 is left alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterSkew {
+    /// Of the spans that are written, those that each node leads.
+    pub leaders: u64,
+    /// Of the spans that are written, those of which each node holds a copy.
+    pub copies: u64,
+    /// Partitions of the shards that keep records equally long.
+    pub partitions: u64,
 }
 
 /// The group that keeps the metadata.
@@ -46,7 +95,8 @@ pub struct ClusterNode {
     pub node: u64,
     /// What may be put on it: `read_write`, `read_only`, `draining`, `data_loss` or `gone`.
     pub state: String,
-    /// What it is to the metadata: `leader`, `voter` or `learner`; `alone` where there is no group.
+    /// What it is to the metadata: `leader`, `voter` or `learner`; `none` once it is no member any more; `alone` where there
+    /// is no group.
     pub metadata: String,
     /// HOST:PORT for other nodes.
     pub peer: String,

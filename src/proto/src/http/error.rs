@@ -51,6 +51,10 @@ codes! {
     UnknownPartition = "unknown_partition", 404;
     /// No such consumer group.
     UnknownGroup = "unknown_group", 404;
+    /// No such shard.
+    UnknownShard = "unknown_shard", 404;
+    /// No such node.
+    UnknownNode = "unknown_node", 404;
     /// No such path.
     NotFound = "not_found", 404;
     /// The path takes another method.
@@ -61,6 +65,14 @@ codes! {
     OutOfSequence = "out_of_sequence", 409;
     /// The group has members, so that they say how far it has come.
     GroupNotEmpty = "group_not_empty", 409;
+    /// The node does not hold what it is to lead.
+    NotAHolder = "not_a_holder", 409;
+    /// The node lacks too much of what it is to lead.
+    HolderBehind = "holder_behind", 409;
+    /// The node is in a state in which that is not done with it.
+    NodeState = "node_state", 409;
+    /// The cluster needs the node.
+    NodeNeeded = "node_needed", 409;
     /// Request, record or batch over a limit.
     TooLarge = "too_large", 413;
     /// A content type or encoding that is not understood.

@@ -3,8 +3,9 @@
 use super::field::fields;
 use super::words::{Process, Replica};
 
-/// The version of the protocol between nodes. Raised when an older node could not go on.
-pub const PROTOCOL: u16 = 1;
+/// The version of the protocol between nodes. Raised when an older node could not go on: with a message, or with what it would
+/// have to read in the metadata. 2: nodes tell the metadata where clients find them.
+pub const PROTOCOL: u16 = 2;
 
 fields! {
     /// The first message of each side. Whoever gets it compares before it takes anything else: another cluster, another

@@ -1,13 +1,11 @@
-//! # Purpose
-//! The cluster as one node knows it, for `GET /v1/cluster` and `tidelog cluster status`. Who leads the metadata's group
-//! knows most: it hears from all nodes.
+//! The cluster as this node knows it. Who leads the metadata's group knows most: it hears from all nodes.
 
 use tidelog_meta::raft::Standing;
-use tidelog_meta::{Chain, METADATA_SHARD, Node as Listed, NodeState, Span, SpanState, State};
-use tidelog_proto::http::cluster::{ClusterNode, ClusterShard, ClusterStatus, MetadataGroup};
+use tidelog_meta::{Chain, METADATA_SHARD, Node as Listed, NodeState, Skew, Span, SpanState, State};
+use tidelog_proto::http::cluster::{ClusterNode, ClusterShard, ClusterSkew, ClusterStatus, MetadataGroup};
 
 use crate::node::Node;
-use crate::routing::{Seat, seat, spans_short};
+use crate::routing::{Seat, seat};
 
 /// The whole cluster.
 pub(crate) fn status(node: &Node) -> ClusterStatus {
@@ -22,10 +20,10 @@ pub(crate) fn status(node: &Node) -> ClusterStatus {
             ClusterNode {
                 silent_ms: heard.map(|heard| heard.silent_ms),
                 free_bytes: heard.map(|heard| heard.free_bytes),
-                leads: shards.iter().filter(|shard| shard.leader == Some(*number)).count(),
                 ..listed(state, *number, known, standing.as_ref())
             }
         });
+        let Skew { leaders, copies, partitions } = state.skew();
         ClusterStatus {
             cluster: node.store.cluster().iter().map(|byte| format!("{byte:02x}")).collect(),
             told_by: node.me.node,
@@ -35,8 +33,18 @@ pub(crate) fn status(node: &Node) -> ClusterStatus {
             partitions: state.partition_count(),
             without_leader: shards.iter().filter(|shard| shard.leader.is_none()).count(),
             under_replicated: shards.iter().map(|shard| shard.under_replicated).sum(),
+            skew: ClusterSkew { leaders, copies, partitions },
             shards,
         }
+    })
+}
+
+/// One node, as this one knows it without what is heard of it.
+pub(super) fn described(node: &Node, number: u64) -> Option<ClusterNode> {
+    let standing = node.metadata.member().map(|member| member.standing());
+    node.metadata.read(|state| {
+        let known = state.nodes.get(&number)?;
+        Some(listed(state, number, known, standing.as_ref()))
     })
 }
 
@@ -69,8 +77,11 @@ fn listed(state: &State, number: u64, known: &Listed, standing: Option<&Standing
         None => "alone",
         Some(standing) if standing.leader.as_ref().is_some_and(is) => "leader",
         Some(standing) if standing.voters.iter().any(is) => "voter",
-        Some(_) => "learner",
+        Some(standing) if standing.learners.iter().any(is) => "learner",
+        Some(_) => "none",
     };
+    let seats =
+        state.shards.keys().filter(|shard| **shard != METADATA_SHARD).map(|shard| seat(state, *shard));
     ClusterNode {
         node: number,
         state: state_name(known.state).to_owned(),
@@ -79,7 +90,7 @@ fn listed(state: &State, number: u64, known: &Listed, standing: Option<&Standing
         http: known.info.http.clone(),
         kafka: known.info.kafka.clone(),
         incarnation: known.incarnation,
-        leads: 0,
+        leads: seats.filter(|seat| seat.leader == Some(number)).count(),
         spans: state.spans().filter(|(_, span)| span.is_on(number)).count(),
         silent_ms: None,
         free_bytes: None,
@@ -87,7 +98,7 @@ fn listed(state: &State, number: u64, known: &Listed, standing: Option<&Standing
     }
 }
 
-fn state_name(state: NodeState) -> &'static str {
+pub(super) fn state_name(state: NodeState) -> &'static str {
     match state {
         NodeState::ReadWrite => "read_write",
         NodeState::ReadOnly => "read_only",
@@ -113,7 +124,7 @@ fn shards(state: &State) -> Vec<ClusterShard> {
             in_sync,
             quorum: last.map_or(1, |span| span.quorum.into()),
             spans: spans.len(),
-            under_replicated: spans_short(state, shard),
+            under_replicated: state.spans_short(shard),
             partitions: loads.get(&shard).copied().unwrap_or(0),
         }
     });

@@ -1,0 +1,159 @@
+//! What ought to be done about spans, by the metadata's auditor: every node asks it, and does what concerns itself. A leader
+//! ends the span that should go on elsewhere; a node that is to have a copy makes it.
+//!
+//! # Invariants
+//! The auditor is pure, and what it wants states what it builds on: nodes that have heard different things of each other do
+//! nothing twice.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tidelog_meta::{Audit, Command, Facts, Heard, Place, Spread, State, Wanted};
+use tidelog_replica::leader::Leader;
+
+use super::held::{Held, Rules};
+use super::watching::SURE;
+use super::{Around, Shards};
+use crate::spans::replica_of;
+
+/// The auditor is asked at most so often, when something has changed.
+const LEAST: Duration = Duration::from_millis(500);
+/// And so often when nothing has.
+const MOST: Duration = Duration::from_secs(3);
+/// Copies that are made here at once because the auditor wants them.
+const COPIES: i64 = 4;
+/// A span that could not be ended as wanted is left alone for so long: its producers wait for a moment each time.
+const REST: Duration = Duration::from_secs(10);
+
+impl Shards {
+    /// Asks the auditor until the node stops.
+    pub(super) async fn audit(self) {
+        let audit = Audit {
+            spread: Spread { replicas: self.around.spread, ..Spread::default() },
+            ..Audit::default()
+        };
+        // When each node was there last; one that never was since the start counts from the start.
+        let mut there: BTreeMap<u64, Instant> = BTreeMap::new();
+        let mut changed = self.around.meta.watch();
+        loop {
+            let state = self.around.meta.recent();
+            let facts = self.around.facts(&state, &mut there);
+            for wanted in audit.wanted(&state, &facts) {
+                self.act(&state, &facts, wanted);
+            }
+            let next = async {
+                tokio::time::sleep(LEAST).await;
+                // An error is the end of the node.
+                let _ = tokio::time::timeout(MOST - LEAST, changed.changed()).await;
+            };
+            tokio::select! {
+                () = next => {}
+                () = self.around.stopped() => return,
+            }
+        }
+    }
+
+    fn act(&self, state: &Arc<State>, facts: &Facts, wanted: Wanted) {
+        let me = self.around.me.node;
+        match wanted {
+            Wanted::Close { shard, epoch, next } => {
+                if let Some(held) = self.get(shard) {
+                    held.go_on_at(epoch, &next);
+                }
+            }
+            Wanted::Copy { shard, epoch, old, new, .. } if new.node == me => {
+                if let Some(held) = self.get(shard)
+                    && self.around.metrics.copies.get() < COPIES
+                {
+                    held.become_holder(epoch, old.as_ref().map(replica_of));
+                }
+            }
+            Wanted::Propose(command @ Command::SetNodeState { .. }) => {
+                // Any one will do.
+                let first = facts.nodes.iter().find(|(_, heard)| heard.silent_ms == 0);
+                if first.is_some_and(|(first, _)| *first == me) {
+                    let around = Arc::clone(&self.around);
+                    tracing::info!(
+                        ?command,
+                        version = state.version,
+                        "a lost node that nothing depends on any more is let go"
+                    );
+                    self.around.runtime.spawn(async move { around.meta.propose(command).await });
+                }
+            }
+            // A leader that is gone is found by those who hold the span, and partitions are moved by who leads them.
+            _ => {}
+        }
+    }
+}
+
+impl Around {
+    /// What is known of the nodes: who is there, and for how long the others were not.
+    fn facts(&self, state: &State, there: &mut BTreeMap<u64, Instant>) -> Facts {
+        let now = Instant::now();
+        let mut facts = Facts::default();
+        for node in state.nodes.keys().copied() {
+            let at = there.entry(node).or_insert(now);
+            let silent_ms = if self.is_alive(state, node) {
+                *at = now;
+                0
+            } else {
+                // More than nothing, however soon it is asked.
+                u64::try_from(now.duration_since(*at).as_millis()).unwrap_or(u64::MAX).max(1)
+            };
+            facts.nodes.insert(node, Heard { silent_ms, free_bytes: u64::MAX });
+        }
+        facts
+    }
+}
+
+impl Held {
+    /// Has the span that is led here go on at another place, if that can be done now and makes a difference.
+    fn go_on_at(self: &Arc<Held>, epoch: u32, next: &Place) {
+        let mut rules = self.rules();
+        let now = self.around.now();
+        let leads = |leader: &&Leader| leader.leads() && !leader.is_handing_over();
+        let Some(leader) = rules.leader_of(epoch).filter(leads) else { return };
+        // Without a quorum there would be no next one.
+        if now >= rules.sure_at + SURE || now < rules.rests_until {
+            return;
+        }
+        let (span, committed) = (leader.span().clone(), leader.committed());
+        let to = next.replicas.iter().find(|replica| replica.node == next.leader.node).map(replica_of);
+        let to = to.filter(|to| span.replicas.contains(to));
+        let others =
+            next.replicas.iter().map(|replica| replica.node).filter(|node| *node != next.leader.node);
+        let onward: Vec<u64> = std::iter::once(next.leader.node).chain(others).collect();
+        rules.rests_until = now + REST;
+        rules.onward = Some(onward);
+        let differs = self.span_after(&rules, &span, committed).is_some_and(|after| {
+            let same_holders = after.replicas.iter().all(|one| span.replicas.contains(&replica_of(one)))
+                && after.replicas.len() == span.replicas.len();
+            !same_holders || after.leader.node != span.leader.node
+        });
+        if !differs {
+            rules.onward = None;
+            return;
+        }
+        let onward = rules.onward.take();
+        tracing::info!(shard = self.shard, epoch, ?onward, "the span goes on at another place");
+        self.begin_hand_over(&mut rules, to, onward);
+    }
+
+    /// Makes a copy of a sealed span, in the place of a holder that goes.
+    fn become_holder(self: &Arc<Held>, epoch: u32, old: Option<tidelog_replica::span::Replica>) {
+        let mut rules = self.rules();
+        let now = self.around.now();
+        if rules.not_before.get(&epoch).is_none_or(|before| now >= *before) {
+            self.copy_instead(&mut rules, epoch, old);
+        }
+    }
+}
+
+impl Rules {
+    /// A new span has begun: it may be ended for a good reason at once.
+    pub(super) fn forget_wishes(&mut self) {
+        (self.onward, self.rests_until) = (None, Duration::ZERO);
+    }
+}
