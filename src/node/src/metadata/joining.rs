@@ -40,7 +40,7 @@ pub(crate) enum JoinError {
 /// The cluster of the nodes that a configuration names. `patient` waits for the first of them.
 ///
 /// # Errors
-/// Nobody said so in time; without patience that is no error.
+/// Nobody said so in time, or this program is refused; without patience that is no error.
 pub(super) async fn cluster_of(
     config: &Config,
     here: &str,
@@ -53,7 +53,10 @@ pub(super) async fn cluster_of(
         for address in &others {
             match Peers::introduce(address, answer).await {
                 Ok(hello) => return Ok(Some(hello.cluster)),
-                Err(error) => last = error.to_string(),
+                Err(error) => match refusal(&error).filter(|_| patient) {
+                    Some(why) => return Err(JoinError::Refused { address: address.clone(), why }),
+                    None => last = error.to_string(),
+                },
             }
         }
         if !patient {

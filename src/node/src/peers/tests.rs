@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tidelog_meta::{Command, NodeInfo, NodeState, State, StoreId};
-use tidelog_proto::peer::{Envelope, HEAD_LEN, Message, Process, Request};
+use tidelog_proto::peer::{Envelope, HEAD_LEN, Message, PROTOCOL, Process, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -217,6 +217,21 @@ async fn who_is_not_who_was_meant_or_who_it_was_is_refused_with_a_sentence() {
     let why = refusal(&one, two.store(), &two.address()).await;
     assert!(why.contains("was removed from the cluster"), "{why}");
     assert!(two.echo.kept.lock().unwrap().is_empty(), "nothing was taken from any of them");
+}
+
+#[tokio::test]
+async fn a_program_of_another_protocol_is_refused_before_anything_else_and_told_why() {
+    let two = node(2, settings()).await;
+    let mut hello = two.peers.me().hello(None, 0);
+    assert!(two.peers.me().judge(&hello, &State::default()).is_ok());
+    // Nothing else of it would be understood either.
+    (hello.protocol, hello.cluster) = (PROTOCOL - 1, [9; 16]);
+    let why = two.peers.me().judge(&hello, &State::default()).unwrap_err().to_string();
+    let versions = format!(
+        "version {} of the protocol between nodes is spoken there, and {PROTOCOL} here",
+        PROTOCOL - 1
+    );
+    assert!(why.contains(&versions) && why.contains("finish the upgrade"), "{why}");
 }
 
 #[tokio::test]
