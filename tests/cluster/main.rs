@@ -6,6 +6,7 @@ mod support;
 
 mod consumer;
 mod draining;
+mod faults;
 mod groups;
 mod http;
 mod joining;
@@ -114,7 +115,7 @@ fn without_a_quorum_topics_wait_records_go_on_and_people_are_told() {
     support::wait::until("a shard whose holders are mostly there to take a record", || {
         let posted = |node, partition| {
             let path = format!("/v1/topics/t/records?partition={partition}");
-            support::http::Http::new(cluster.at(node)).post_soon(&path, b"goes on")
+            support::http::Http::post_soon(cluster.at(node), &path, b"goes on")
         };
         [1, 4, 5].into_iter().find(|node| (0..10).any(|partition| posted(*node, partition)))
     });

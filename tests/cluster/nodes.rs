@@ -1,6 +1,7 @@
 //! Servers of one cluster on this machine.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 
 use super::support::http::{Answer, Http};
 use super::support::node::Node;
@@ -43,8 +44,15 @@ impl Cluster {
 
     /// Starts one more; it joins the others.
     pub(crate) fn add(&mut self) {
+        self.add_on(None);
+    }
+
+    /// The same on the directory `data`, else on one of its own.
+    pub(crate) fn add_on(&mut self, data: Option<&Path>) {
         let peer = free_address();
-        self.nodes.push(Node::start(&(settings(peer, self.first) + self.storage)));
+        let mut node = Node::unstarted(&(settings(peer, self.first) + self.storage), data);
+        node.restart();
+        self.nodes.push(node);
         self.first.get_or_insert(peer);
     }
 

@@ -8,7 +8,7 @@ use super::nodes::{Cluster, free_address, settings};
 use super::support::node::Node;
 use super::support::{http::Http, read, wait};
 
-const TOPIC: &str = "t";
+pub(crate) const TOPIC: &str = "t";
 const PARTITION: u32 = 0;
 /// So many looks at what the nodes hold for one more record.
 const LOOKS: u32 = 50;
@@ -16,15 +16,15 @@ const LOOKS: u32 = 50;
 impl Cluster {
     /// Stores a record wherever that works, and gives the node that took it. What was not clear is tried again: the record may
     /// be there twice then.
-    fn store(&self, value: &str) -> usize {
+    pub(crate) fn store(&self, value: &str) -> usize {
         let path = format!("/v1/topics/{TOPIC}/records?partition={PARTITION}");
         wait::until("a record to be stored", || {
-            self.living().find(|node| Http::new(self.at(*node)).post_soon(&path, value.as_bytes()))
+            self.living().find(|node| Http::post_soon(self.at(*node), &path, value.as_bytes()))
         })
     }
 
     /// The values that some node serves, once the last one of `stored` is among them.
-    fn read_all(&self, stored: &[String]) -> Vec<String> {
+    pub(crate) fn read_all(&self, stored: &[String]) -> Vec<String> {
         let path = format!("/v1/topics/{TOPIC}/partitions/{PARTITION}/records?offset=beginning");
         wait::until("a node to serve the records", || {
             let node = self
@@ -53,7 +53,7 @@ impl Cluster {
 
     /// Waits until so many nodes hold the newest span, and all of them have all of it. Who has no frame of a span shows nothing
     /// of it: now and then another record is stored.
-    fn until_held_by(&self, nodes: usize, stored: &mut Vec<String>) {
+    pub(crate) fn until_held_by(&self, nodes: usize, stored: &mut Vec<String>) {
         let mut looks = 0;
         wait::until("all holders to have all records", || {
             looks += 1;
@@ -75,12 +75,12 @@ impl Cluster {
     }
 }
 
-fn values(from: usize, count: usize) -> impl Iterator<Item = String> {
+pub(crate) fn values(from: usize, count: usize) -> impl Iterator<Item = String> {
     (from..from + count).map(|n| format!("{n:0>2000}"))
 }
 
 /// Whether all that was acknowledged is there, in its order.
-fn has_all(found: &[String], stored: &[String]) -> Result<(), String> {
+pub(crate) fn has_all(found: &[String], stored: &[String]) -> Result<(), String> {
     let mut rest = found.iter();
     match stored.iter().find(|value| !rest.any(|found| found == *value)) {
         Some(lost) => Err(format!("{} of {} is not there", lost.trim_start_matches('0'), stored.len())),

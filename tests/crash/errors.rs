@@ -7,7 +7,7 @@ use fault::{Fault, Kind, Plan, Rig};
 use serde_json::{Value, json};
 
 use crate::mounted::Mounted;
-use crate::rig;
+use crate::support::disks::rig;
 use crate::support::http::{Answer, Http};
 use crate::support::node::Node;
 use crate::support::{read, wait};

@@ -13,9 +13,10 @@ use crate::audit::Audit;
 use crate::load::{self, Acknowledged, Ledger};
 use crate::mounted::Image;
 use crate::support::chance::Chance;
+use crate::support::disks::skip;
 use crate::support::node::{Node, program};
 use crate::support::{offline, wait};
-use crate::{CONFIG, count, create_topics, skip};
+use crate::{CONFIG, count, create_topics};
 
 /// Everything is read again every so many crashes, and behind the last.
 const IN_FULL: u64 = 20;

@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crate::kafka::Idempotent;
 use crate::kept;
 use crate::support::chance::Chance;
 use crate::support::http::Http;
+use crate::support::idempotent::{self, Idempotent, Manners};
 use crate::support::node::Node;
 use crate::support::{read, wait};
 
@@ -22,6 +23,9 @@ pub(crate) const POINTS: &str = "tsdb";
 const PRODUCERS: u64 = 3;
 /// Kafka's producers live as long as the directory does.
 const IDEMPOTENT: u32 = 2;
+/// Kafka's codes of a server that stops, and of one whose disk failed.
+const NOT_LEADER: i16 = 6;
+const STORAGE: i16 = 56;
 
 /// A record that was acknowledged.
 #[derive(Debug, Clone)]
@@ -102,7 +106,11 @@ pub(crate) struct Lasting(Vec<Idempotent>);
 
 impl Lasting {
     pub(crate) fn new(chance: &mut Chance) -> Lasting {
-        Lasting((0..IDEMPOTENT).map(|n| Idempotent::new(format!("k{n}"), n, chance.fork(n.into()))).collect())
+        let manners =
+            Manners { patience: wait::PATIENCE, pause: Duration::ZERO, records: 20, refusals: &[NOT_LEADER] };
+        let producer =
+            |n: u32| Idempotent::new((TOPIC, n), format!("k{n}"), value, manners, chance.fork(n.into()));
+        Lasting((0..IDEMPOTENT).map(producer).collect())
     }
 }
 
@@ -158,7 +166,7 @@ impl Load {
         let kept = std::thread::spawn(move || keeper.produce(0, dice));
         let lasting = lasting.0.into_iter().map(|producer| {
             let (answers, over) = (Arc::clone(&answers), Arc::clone(&over));
-            std::thread::spawn(move || producer.run(kafka, &answers, &over, faults))
+            std::thread::spawn(move || write_on(producer, kafka, &answers, &over, faults))
         });
         let lasting = lasting.collect();
         let stop = Arc::clone(&over);
@@ -191,6 +199,31 @@ impl Load {
         let kept = self.kept.join().unwrap();
         (Ledger { acknowledged, points, seen, kept }, lasting)
     }
+}
+
+/// Writes until the server is gone; gives what was acknowledged.
+fn write_on(
+    mut producer: Idempotent,
+    kafka: SocketAddr,
+    answers: &AtomicU64,
+    over: &AtomicBool,
+    faults: bool,
+) -> (Idempotent, Vec<Acknowledged>) {
+    producer.with(if faults { &[NOT_LEADER, STORAGE] } else { &[NOT_LEADER] });
+    let (name, partition) = (producer.name().to_owned(), producer.partition());
+    let mut acknowledged = Vec::new();
+    let mut told = |batch: idempotent::Acknowledged| {
+        acknowledged.extend((0..batch.count).map(|n| Acknowledged {
+            partition,
+            offset: batch.base + n,
+            producer: name.clone(),
+            sequence: batch.first + n,
+        }));
+        answers.fetch_add(1, Ordering::SeqCst);
+    };
+    // The server's end is the load's end.
+    let _ = producer.converse(kafka, over, &mut told);
+    (producer, acknowledged)
 }
 
 /// Sends over HTTP until the server is gone; each sequence number once.

@@ -11,7 +11,6 @@ mod support;
 
 mod audit;
 mod errors;
-mod kafka;
 mod kept;
 mod kernel;
 mod kills;
@@ -21,11 +20,11 @@ mod power;
 mod recovery;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 
 use audit::Audit;
 use load::{Begin, Lasting, Load};
 use support::chance::Chance;
+use support::disks::rig;
 use support::http::Http;
 use support::node::Node;
 use support::{offline, read};
@@ -45,20 +44,6 @@ fn create_topics(node: &Node) {
     let answer = Http::new(node.address()).post("/v1/topics", "application/json", topic.as_bytes()).unwrap();
     assert!(answer.is_success(), "{}", answer.text());
     kept::create(node.address());
-}
-
-/// A disk of the rig; `None` after saying that the test is skipped.
-fn rig() -> Option<fault::Rig> {
-    fault::Rig::mount()
-        .map_err(|error| skip(&format!("no disk can be mounted through FUSE here: {error}")))
-        .ok()
-}
-
-/// Says that a test does not run, past the test runner's capture; a failure when everything has to run.
-fn skip(why: &str) {
-    let required = std::env::var_os("TIDELOG_REQUIRE_DISKS").is_some_and(|required| required != "0");
-    assert!(!required, "TIDELOG_REQUIRE_DISKS is set, and {why}");
-    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
 /// A count from the environment.

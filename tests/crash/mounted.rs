@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use fault::Tearing;
 use tempfile::TempDir;
 
-use crate::skip;
+use crate::support::disks::skip;
 use crate::support::wait;
 
 /// The file that is the device.

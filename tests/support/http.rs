@@ -4,6 +4,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use super::wait::PATIENCE;
+
 /// An answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -24,12 +26,18 @@ impl Answer {
 /// A connection, made when it is needed.
 pub(crate) struct Http {
     address: SocketAddr,
+    /// Whoever says nothing for so long is given up.
+    patience: Duration,
     stream: Option<BufReader<TcpStream>>,
 }
 
 impl Http {
     pub(crate) fn new(address: SocketAddr) -> Http {
-        Http { address, stream: None }
+        Http::with_patience(address, PATIENCE)
+    }
+
+    pub(crate) fn with_patience(address: SocketAddr, patience: Duration) -> Http {
+        Http { address, patience, stream: None }
     }
 
     pub(crate) fn get(&mut self, path: &str) -> io::Result<Answer> {
@@ -41,12 +49,9 @@ impl Http {
     }
 
     /// Posts text to whoever may never answer: whether it did so soon, and well.
-    #[allow(dead_code, reason = "most tests have a server that answers")]
-    pub(crate) fn post_soon(&mut self, path: &str, body: &[u8]) -> bool {
-        let Ok(stream) = connect(self.address) else { return false };
-        stream.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
-        self.stream = Some(BufReader::new(stream));
-        self.post(path, "text/plain", body).is_ok_and(|answer| answer.is_success())
+    pub(crate) fn post_soon(address: SocketAddr, path: &str, body: &[u8]) -> bool {
+        let mut http = Http::with_patience(address, Duration::from_secs(3));
+        http.post(path, "text/plain", body).is_ok_and(|answer| answer.is_success())
     }
 
     /// Sends one request, once. After an error its fate is unknown and the connection is dropped.
@@ -71,7 +76,7 @@ impl Http {
     ) -> io::Result<Answer> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
-            None => BufReader::new(connect(self.address)?),
+            None => BufReader::new(self.connect()?),
         };
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\n{headers}Content-Length: {}\r\n\r\n",
@@ -86,13 +91,13 @@ impl Http {
         }
         Ok(answer)
     }
-}
 
-fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(Duration::from_secs(90)))?;
-    Ok(stream)
+    fn connect(&self) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect_timeout(&self.address, self.patience)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(self.patience))?;
+        Ok(stream)
+    }
 }
 
 /// The head of a message: its first line, and what the headers say that matters here.

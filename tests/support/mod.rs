@@ -5,7 +5,9 @@
 #![allow(clippy::print_stdout, reason = "the test runner shows it when a test fails")]
 
 pub(crate) mod chance;
+pub(crate) mod disks;
 pub(crate) mod http;
+pub(crate) mod idempotent;
 pub(crate) mod kafka;
 pub(crate) mod kcat;
 pub(crate) mod node;

@@ -96,6 +96,16 @@ impl Node {
         std::fs::write(&self.config, config).unwrap();
     }
 
+    /// Where it is to listen, from its next start on.
+    pub(crate) fn listen_at(&mut self, http: SocketAddr, kafka: SocketAddr) {
+        (self.address, self.kafka) = (http, kafka);
+    }
+
+    /// Number of the process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// It takes other ports at its next start.
     pub(crate) fn forget_ports(&mut self) {
         self.address = SocketAddr::from(([127, 0, 0, 1], 0));

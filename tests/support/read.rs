@@ -92,7 +92,8 @@ pub(crate) fn newest(address: SocketAddr, topic: &str, partition: u32) -> Vec<Re
     }
 }
 
-fn records(body: &[u8]) -> Vec<Record> {
+/// The records of an answer.
+pub(crate) fn records(body: &[u8]) -> Vec<Record> {
     body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(record).collect()
 }
 
