@@ -5,6 +5,7 @@
 mod support;
 
 mod consumer;
+mod disks;
 mod draining;
 mod faults;
 mod groups;

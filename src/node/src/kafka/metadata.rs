@@ -144,7 +144,7 @@ fn by_id(node: &Node, topic_id: Uuid) -> MetadataResponseTopic {
 
 fn describe(node: &Node, state: &State, topic: &LiveTopic) -> MetadataResponseTopic {
     let partitions = (0..).zip(&topic.partitions).map(|(partition_index, partition)| {
-        let seat = seat(state, partition.shard);
+        let seat = known_seat(node, state, partition.shard);
         let LeaderIdAndEpoch { leader_id, leader_epoch } = leader(state, &seat, ours(node, partition));
         let code = if leader_id == NOBODY { ErrorCode::LeaderNotAvailable } else { ErrorCode::None };
         MetadataResponsePartition {
@@ -168,8 +168,14 @@ fn describe(node: &Node, state: &State, topic: &LiveTopic) -> MetadataResponseTo
 
 /// This node as the leader of a partition, if it is.
 fn ours(node: &Node, partition: &LivePartition) -> Option<LeaderIdAndEpoch> {
-    let wal = partition.led().ok()?;
+    let wal = partition.led().ok().filter(|_| node.metadata.sick().is_none())?;
     Some(LeaderIdAndEpoch { leader_id: broker(node), leader_epoch: epoch(wal) })
+}
+
+/// Who leads a shard. A node that has left the others knows of nobody: what it heard last becomes wrong.
+fn known_seat(node: &Node, state: &State, shard: u64) -> Seat {
+    let seat = seat(state, shard);
+    if node.metadata.sick().is_some() { Seat { leader: None, ..seat } } else { seat }
 }
 
 /// The broker that leads a partition. Of what this node leads its log knows best.
@@ -186,8 +192,9 @@ pub(super) fn current_leader(node: &Node, topic: &LiveTopic, index: i32) -> Lead
     let found = u32::try_from(index).ok().and_then(|number| topic.partition(number).ok());
     // Who leads and is stopping has nobody to name yet.
     let elsewhere = found.filter(|partition| partition.led().is_err());
-    let named = elsewhere
-        .map(|partition| node.metadata.read(|state| leader(state, &seat(state, partition.shard), None)));
+    let named = elsewhere.map(|partition| {
+        node.metadata.read(|state| leader(state, &known_seat(node, state, partition.shard), None))
+    });
     named.filter(|named| named.leader_id != NOBODY).unwrap_or_default()
 }
 

@@ -30,6 +30,9 @@ pub(crate) async fn run(node: Arc<Node>) {
             beat(&node, &member).await;
             let standing = member.standing();
             tell(&standing, &member.recent(), &mut told);
+            if let Some(why) = &standing.broken {
+                member.peers.leave(why);
+            }
             grow(&member, &standing).await;
         }
     };

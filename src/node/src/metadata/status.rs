@@ -78,11 +78,15 @@ impl Metadata {
         })
     }
 
-    /// Why nothing can be decided any more through this node: its member has stopped by itself, or the cluster has let it go.
+    /// Why this node takes no part in the cluster any more: its member has stopped by itself, it has left after a failure, or the
+    /// cluster has let it go.
     pub(crate) fn sick(&self) -> Option<String> {
         let member = self.member()?;
         if let Some(why) = member.standing().broken {
             return Some(format!("this node's member of the metadata's group has stopped: {why}"));
+        }
+        if let Some(why) = member.peers().left() {
+            return Some(format!("this node has left the cluster until it is restarted: {why}"));
         }
         let state = member.recent();
         let me = state.node_of(member.peers().me().store())?;

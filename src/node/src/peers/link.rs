@@ -119,7 +119,7 @@ impl Link {
     fn is_over(&self, inner: &Inner) -> bool {
         let known = inner.known();
         let node = known.node_of(self.to).and_then(|number| known.nodes.get(&number));
-        *inner.stopping.borrow() || node.is_some_and(|node| !node.state.counts())
+        inner.is_stopped() || node.is_some_and(|node| !node.state.counts())
     }
 
     async fn connected(&self, inner: &Inner, way: &Way, outgoing: Outgoing) -> Ended {

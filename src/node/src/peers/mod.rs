@@ -132,6 +132,8 @@ struct Inner {
     metadata: OnceLock<Arc<dyn Handler>>,
     shards: OnceLock<Arc<dyn Handler>>,
     stopping: watch::Receiver<bool>,
+    /// Why this node has left the others, once it has.
+    left: watch::Sender<Option<Arc<str>>>,
 }
 
 impl std::fmt::Debug for Peers {
@@ -152,6 +154,7 @@ impl Peers {
             metadata: OnceLock::new(),
             shards: OnceLock::new(),
             stopping,
+            left: watch::Sender::new(None),
         }))
     }
 
@@ -221,6 +224,28 @@ impl Peers {
         self.links().get(&(to.0, lane)).is_some_and(|link| link.stands())
     }
 
+    /// This node can take no further part: a write failed, and only a restart finds out what became of it. All connections
+    /// end, and none is made or taken any more, so that it is to the others what a node is whose process has ended, and they go
+    /// on without it. The first reason stays.
+    pub(crate) fn leave(&self, why: &str) {
+        let first = self.0.left.send_if_modified(|left| {
+            let first = left.is_none();
+            left.get_or_insert_with(|| why.into());
+            first
+        });
+        if first {
+            tracing::error!(
+                why,
+                "this node has left the cluster until it is restarted: the others go on without it"
+            );
+        }
+    }
+
+    /// Why this node has left the others.
+    pub(crate) fn left(&self) -> Option<Arc<str>> {
+        self.0.left.borrow().clone()
+    }
+
     fn send(
         &self,
         to: StoreId,
@@ -287,10 +312,18 @@ impl Inner {
         }
     }
 
-    /// Ends when the node stops.
+    /// Ends when the node stops, or leaves.
     async fn stopped(&self) {
+        let (mut stopping, mut left) = (self.stopping.clone(), self.left.subscribe());
         // Whoever could say so is gone when it is an error.
-        let _ = self.stopping.clone().wait_for(|stopping| *stopping).await;
+        tokio::select! {
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+            _ = left.wait_for(Option::is_some) => {}
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        *self.stopping.borrow() || self.left.borrow().is_some()
     }
 }
 

@@ -44,7 +44,7 @@ impl Commits for Leading {
     }
 
     fn failed(&mut self) {
-        self.held.wrote(follower::Event::Failed);
+        self.held.lost_its_log();
     }
 
     fn committed(&mut self) -> u64 {

@@ -209,6 +209,13 @@ impl Held {
         self.run(&mut self.rules(), Input::Follow(event));
     }
 
+    /// The appender's write failed; its log keeps the cause.
+    pub(super) fn lost_its_log(self: &Arc<Held>) {
+        self.around.metrics.failed.inc();
+        self.around.peers.leave(&format!("shard {}: a write of its leader failed", self.shard));
+        self.wrote(follower::Event::Failed);
+    }
+
     /// What a coordinator that has just begun wants done.
     pub(super) fn carry_out(self: &Arc<Held>, rules: &mut Rules, effects: Vec<sealer::Effect>) {
         let mut inputs = VecDeque::new();
@@ -468,6 +475,7 @@ impl Held {
     pub(super) fn failed(self: &Arc<Held>, what: &str, error: &dyn std::fmt::Display) {
         self.around.metrics.failed.inc();
         tracing::error!(shard = self.shard, %error, "{what}: this store takes no further part in the shard");
+        self.around.peers.leave(&format!("shard {}: {what}: {error}", self.shard));
         self.step(Input::Follow(follower::Event::Failed));
     }
 }
