@@ -17,7 +17,7 @@ impl Cluster {
     fn store_large(&self, value: &[u8]) {
         wait::until("a record to be stored", || {
             let posted =
-                |node: &usize| Http::new(self.at(*node)).post_soon("/v1/topics/t/records?partition=0", value);
+                |node: &usize| Http::post_soon(self.at(*node), "/v1/topics/t/records?partition=0", value);
             self.living().find(posted)
         });
     }
