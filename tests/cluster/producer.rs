@@ -21,6 +21,8 @@ use super::support::wait::PATIENCE;
 
 /// As librdkafka's `retry.backoff.ms`.
 pub(crate) const BACKOFF: Duration = Duration::from_millis(100);
+/// Longer than an append takes where nothing happens.
+const NOTICED: Duration = Duration::from_millis(60);
 /// Stands in every request; there is one at a time.
 const CORRELATION: i32 = 7;
 
@@ -113,8 +115,8 @@ fn ask_leader(stream: &mut TcpStream, topic: &str) -> Result<SocketAddr> {
 pub(crate) struct Sent {
     /// Values `0` to `count - 1` are acknowledged.
     pub(crate) count: u64,
-    /// The longest time from one acknowledgement to the next.
-    pub(crate) pause: Duration,
+    /// Times from one acknowledgement to the next that were longer than [`NOTICED`].
+    pub(crate) pauses: Vec<Duration>,
     /// Tries that were not acknowledged, by what became of them.
     pub(crate) tried_again: BTreeMap<String, u32>,
 }
@@ -155,7 +157,7 @@ impl Stream {
 }
 
 fn run(mut client: Client, topic: &str, stop: &AtomicBool, acknowledged: &AtomicU64) -> Sent {
-    let mut sent = Sent { count: 0, pause: Duration::ZERO, tried_again: BTreeMap::new() };
+    let mut sent = Sent { count: 0, pauses: Vec::new(), tried_again: BTreeMap::new() };
     let id = wait_for_id(&client);
     let mut last: Option<Instant> = None;
     while !stop.load(Ordering::SeqCst) {
@@ -174,7 +176,7 @@ fn run(mut client: Client, topic: &str, stop: &AtomicBool, acknowledged: &Atomic
         }
         let now = Instant::now();
         if let Some(last) = last.replace(now) {
-            sent.pause = sent.pause.max(now - last);
+            sent.pauses.extend(Some(now - last).filter(|pause| *pause > NOTICED));
         }
         sent.count += 1;
         acknowledged.store(sent.count, Ordering::SeqCst);

@@ -13,7 +13,6 @@ use tidelog_meta::{Audit, Command, Facts, Heard, Place, Spread, State, Wanted};
 use tidelog_replica::leader::Leader;
 
 use super::held::{Held, Rules};
-use super::watching::SURE;
 use super::{Around, Shards};
 use crate::spans::replica_of;
 
@@ -23,8 +22,12 @@ const LEAST: Duration = Duration::from_millis(500);
 const MOST: Duration = Duration::from_secs(3);
 /// Copies that are made here at once because the auditor wants them.
 const COPIES: i64 = 4;
-/// A span that could not be ended as wanted is left alone for so long: its producers wait for a moment each time.
+/// A span that was to end and did not is left alone for so long: its producers wait for a moment each time.
 const REST: Duration = Duration::from_secs(10);
+/// A node that has just made room for other leaders is made none for so long: it may be about to stop.
+const MADE_ROOM: Duration = Duration::from_secs(5);
+/// And one for which there was no better place for so long.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Shards {
     /// Asks the auditor until the node stops.
@@ -35,12 +38,16 @@ impl Shards {
         };
         // When each node was there last; one that never was since the start counts from the start.
         let mut there: BTreeMap<u64, Instant> = BTreeMap::new();
+        let mut seats = Seats::default();
         let mut changed = self.around.meta.watch();
         loop {
             let state = self.around.meta.recent();
             let facts = self.around.facts(&state, &mut there);
+            seats.look(&state);
             for wanted in audit.wanted(&state, &facts) {
-                self.act(&state, &facts, wanted);
+                if !matches!(&wanted, Wanted::Close { next, .. } if seats.has_made_room(next.leader.node)) {
+                    self.act(&state, &facts, wanted);
+                }
             }
             let next = async {
                 tokio::time::sleep(LEAST).await;
@@ -58,8 +65,14 @@ impl Shards {
         let me = self.around.me.node;
         match wanted {
             Wanted::Close { shard, epoch, next } => {
-                if let Some(held) = self.get(shard) {
-                    held.go_on_at(epoch, &next);
+                if let Some(held) = self.get(shard).filter(|held| held.may_go_on(epoch)) {
+                    // Without a quorum there would be no next one, and producers would wait for it: that there is one is
+                    // seen just before.
+                    self.around.runtime.spawn(async move {
+                        if held.around.meta.read().await.is_ok() {
+                            held.go_on_at(epoch, &next);
+                        }
+                    });
                 }
             }
             Wanted::Copy { shard, epoch, old, new, .. } if new.node == me => {
@@ -88,6 +101,28 @@ impl Shards {
     }
 }
 
+/// Who led what at the last look, and when a node led something less than before.
+#[derive(Default)]
+struct Seats {
+    leaders: BTreeMap<u64, u64>,
+    made_room: BTreeMap<u64, Instant>,
+}
+
+impl Seats {
+    fn look(&mut self, state: &State) {
+        for (shard, span) in state.chains.iter().filter_map(|(shard, chain)| Some((*shard, chain.last()?))) {
+            let before = self.leaders.insert(shard, span.leader.node);
+            if let Some(before) = before.filter(|before| *before != span.leader.node) {
+                self.made_room.insert(before, Instant::now());
+            }
+        }
+    }
+
+    fn has_made_room(&self, node: u64) -> bool {
+        self.made_room.get(&node).is_some_and(|at| at.elapsed() < MADE_ROOM)
+    }
+}
+
 impl Around {
     /// What is known of the nodes: who is there, and for how long the others were not.
     fn facts(&self, state: &State, there: &mut BTreeMap<u64, Instant>) -> Facts {
@@ -109,14 +144,20 @@ impl Around {
 }
 
 impl Held {
+    /// Whether the span is led here, and may be ended only because it would be better elsewhere.
+    fn may_go_on(&self, epoch: u32) -> bool {
+        let rules = self.rules();
+        let leads = |leader: &&Leader| leader.leads() && !leader.is_handing_over();
+        rules.leader_of(epoch).filter(leads).is_some() && self.around.now() >= rules.rests_until
+    }
+
     /// Has the span that is led here go on at another place, if that can be done now and makes a difference.
     fn go_on_at(self: &Arc<Held>, epoch: u32, next: &Place) {
         let mut rules = self.rules();
         let now = self.around.now();
         let leads = |leader: &&Leader| leader.leads() && !leader.is_handing_over();
         let Some(leader) = rules.leader_of(epoch).filter(leads) else { return };
-        // Without a quorum there would be no next one.
-        if now >= rules.sure_at + SURE || now < rules.rests_until {
+        if now < rules.rests_until {
             return;
         }
         let (span, committed) = (leader.span().clone(), leader.committed());
@@ -125,7 +166,6 @@ impl Held {
         let others =
             next.replicas.iter().map(|replica| replica.node).filter(|node| *node != next.leader.node);
         let onward: Vec<u64> = std::iter::once(next.leader.node).chain(others).collect();
-        rules.rests_until = now + REST;
         rules.onward = Some(onward);
         let differs = self.span_after(&rules, &span, committed).is_some_and(|after| {
             let same_holders = after.replicas.iter().all(|one| span.replicas.contains(&replica_of(one)))
@@ -133,9 +173,10 @@ impl Held {
             !same_holders || after.leader.node != span.leader.node
         });
         if !differs {
-            rules.onward = None;
+            (rules.onward, rules.rests_until) = (None, now + LOOK_AGAIN);
             return;
         }
+        rules.rests_until = now + REST;
         let onward = rules.onward.take();
         tracing::info!(shard = self.shard, epoch, ?onward, "the span goes on at another place");
         self.begin_hand_over(&mut rules, to, onward);

@@ -79,6 +79,8 @@ pub(super) struct Rules {
     pub(super) closing: bool,
     /// The nodes that are to hold what follows the span that is led here, the leader first; none: whoever is best.
     pub(super) onward: Option<Vec<u64>>,
+    /// The newest span whose leader has sent something here.
+    pub(super) heard_of: u32,
     /// The span is not ended before only because it would be better elsewhere.
     pub(super) rests_until: Duration,
     pub(super) refreshing: bool,
@@ -143,6 +145,7 @@ impl Held {
             beginning: false,
             closing: false,
             onward: None,
+            heard_of: 0,
             rests_until: Duration::ZERO,
             refreshing: false,
             full: false,
@@ -384,6 +387,7 @@ impl Held {
             });
             if leads {
                 rules.suspicion.heard(now);
+                rules.heard_of = rules.heard_of.max(envelope.epoch);
             }
         }
         self.step(Input::Follow(follower::Event::Asked(envelope, request)));

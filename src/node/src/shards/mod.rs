@@ -283,14 +283,17 @@ impl Shards {
         }
     }
 
-    /// Has other holders lead what is led here, as far as there are any, and waits for that.
+    /// Has other holders lead what is led here, as far as there are any, and waits until they do.
     pub(crate) async fn hand_over(&self) {
         self.around.leaving.store(true, Ordering::Relaxed);
         let leaving: Vec<Arc<Held>> = self.all().into_iter().filter(|held| held.hand_over()).collect();
         let mut changes = self.changes();
         let all_left = async {
-            while leaving.iter().any(|held| self.led(held.shard).is_some()) {
-                let _ = changes.changed().await;
+            while !leaving.iter().all(|held| held.is_led_elsewhere()) {
+                tokio::select! {
+                    _ = changes.changed() => {}
+                    () = tokio::time::sleep(TICK) => {}
+                }
             }
         };
         if tokio::time::timeout(LEAVE, all_left).await.is_err() {

@@ -131,6 +131,19 @@ impl Held {
         others
     }
 
+    /// Whether another node leads what this one has led, and has said so itself: that the metadata names it is not enough.
+    /// Whoever leads the metadata may know that alone, and take it along.
+    pub(super) fn is_led_elsewhere(&self) -> bool {
+        let rules = self.rules();
+        let led = rules.leader.as_ref().map_or(0, |leader| leader.span().epoch);
+        let mine = self.around.me.replica();
+        rules
+            .last
+            .as_ref()
+            .filter(|last| last.epoch > led)
+            .is_some_and(|last| rules.heard_of >= last.epoch || !last.replicas.contains(&mine))
+    }
+
     pub(super) fn begin_hand_over(
         self: &Arc<Held>,
         rules: &mut Rules,

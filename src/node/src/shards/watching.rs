@@ -17,7 +17,7 @@ const LACKING: Duration = Duration::from_secs(1);
 const SILENT: Duration = Duration::from_millis(1500);
 /// The metadata was read for sure at most so long ago where a span is ended that could go on: without a quorum it would have
 /// no next one.
-pub(super) const SURE: Duration = Duration::from_millis(2500);
+const SURE: Duration = Duration::from_millis(2500);
 /// Between two looks at what is not urgent.
 const LOOK: Duration = Duration::from_millis(100);
 

@@ -195,6 +195,10 @@ impl Cluster {
         &self.running[&node].shards
     }
 
+    pub(super) fn replica(&self, node: u64) -> tidelog_replica::span::Replica {
+        crate::spans::replica_of(&self.meta.state().nodes[&node].replica(node))
+    }
+
     pub(super) fn last_span(&self) -> Span {
         self.meta.state().last_span(SHARD).cloned().unwrap()
     }

@@ -103,3 +103,36 @@ async fn a_node_that_joins_holds_the_next_span_and_the_ones_before_and_a_leader_
     assert!(cluster.files(new, first) == cluster.files(leader, first));
     cluster.serves(new, &all).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_waits_until_another_node_leads_and_not_only_until_it_is_named() {
+    let cluster = Cluster::of(3).await;
+    let wal = cluster.leads(1).await;
+    let all = append(&wal, values(0, 40, 9000)).await;
+    cluster.shards(1).hand_over().await;
+    // At this very moment, without waiting for anything.
+    let leader = cluster.leader().expect("somebody leads as soon as the old one may go");
+    assert_eq!(read(&leader).await.unwrap(), all);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_moves_where_it_is_asked_to_and_only_to_who_holds_the_span() {
+    let mut cluster = Cluster::of(3).await;
+    let other = cluster.join().await;
+    let wal = cluster.leads(1).await;
+    let mut all = append(&wal, values(0, 40, 9000)).await;
+    let held = cluster.shards(1).get(super::cluster::SHARD).unwrap();
+    let refused = held.move_leader(other).await.unwrap_err();
+    assert!(matches!(refused, crate::shards::Unmoved::NotAHolder { .. }), "{refused}");
+    until("node 3 has all of it", || {
+        let has_all = held.rules().leader.as_ref()?.lacks(&cluster.replica(3))? == 0;
+        has_all.then_some(())
+    })
+    .await;
+    held.move_leader(3).await.unwrap();
+    let wal = cluster.leads(3).await;
+    all.extend(append(&wal, values(40, 5, 500)).await);
+    assert_eq!(read(&wal).await.unwrap(), all);
+    let refused = held.move_leader(2).await.unwrap_err();
+    assert!(matches!(refused, crate::shards::Unmoved::NotLed(_)), "{refused}");
+}
