@@ -18,6 +18,7 @@ mod producer;
 mod replicas;
 mod retention;
 mod rolling;
+mod stale;
 mod status;
 
 use nodes::Cluster;

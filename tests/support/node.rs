@@ -106,6 +106,12 @@ impl Node {
         self.child.as_ref().unwrap().id()
     }
 
+    /// SIGSTOP, or SIGCONT.
+    pub(crate) fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").arg(signal).arg(self.process().to_string()).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// It takes other ports at its next start.
     pub(crate) fn forget_ports(&mut self) {
         self.address = SocketAddr::from(([127, 0, 0, 1], 0));

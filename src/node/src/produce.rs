@@ -157,7 +157,7 @@ async fn append_to(
 ) -> Result<PartitionWritten, Failure> {
     // Alone, nobody else can come to lead.
     if node.metadata.member().is_none() || hop == Hop::Last {
-        return append_here(topic, partition, batches).await;
+        return append_here(node, topic, partition, batches).await;
     }
     Box::pin(append_anywhere(node, topic, partition, batches)).await
 }
@@ -175,7 +175,7 @@ async fn append_anywhere(
     loop {
         let topic = newer.as_deref().unwrap_or(topic);
         let written = if topic.partition(partition)?.led().is_ok() {
-            append_here(topic, partition, batches.clone()).await.map(Some)
+            append_here(node, topic, partition, batches.clone()).await.map(Some)
         } else {
             forward::append(node, topic, partition, &batches).await
         };
@@ -195,6 +195,7 @@ async fn append_anywhere(
 }
 
 async fn append_here(
+    node: &Node,
     topic: &LiveTopic,
     partition: u32,
     batches: Vec<Batch>,
@@ -209,12 +210,23 @@ async fn append_here(
         let _alone = live.turn.write().await;
         append_in_order(wal, live.id, batches).await
     };
-    let base_offset = base_offset.map_err(|error| match error {
+    match base_offset {
+        Ok(base_offset) => Ok(PartitionWritten { partition, base_offset, count }),
         // Deleted since the request looked it up.
-        AppendError::UnknownPartition(_) => Failure::no_topic(&topic.name),
-        other => other.into(),
-    })?;
-    Ok(PartitionWritten { partition, base_offset, count })
+        Err(AppendError::UnknownPartition(_)) => Err(Failure::no_topic(&topic.name)),
+        Err(error) => Err(for_sure(node, wal, error).await.into()),
+    }
+}
+
+/// What a producer is told whose batch does not follow what is stored here. A leader that was cut off does not know what
+/// another one has acknowledged since: it says so only where it leads for sure, and else that it does not lead.
+pub(crate) async fn for_sure(node: &Node, wal: &Wal, error: AppendError) -> AppendError {
+    match (&error, &node.replicated) {
+        (AppendError::Sequence(_), Some(shards)) if !shards.leads_surely(wal.shard(), wal.epoch()).await => {
+            AppendError::Following
+        }
+        _ => error,
+    }
 }
 
 /// The offset of the first record.

@@ -3,7 +3,6 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use super::network::{Host, Weather};
@@ -218,13 +217,9 @@ fn kill(cluster: &mut Cluster<'_>, chance: &mut Chance, hosts: &[Host]) {
 }
 
 fn pause(cluster: &mut Cluster<'_>, chance: &mut Chance, host: Host) {
-    let process = cluster.node(host).process().to_string();
-    let send = |signal: &str| {
-        assert!(Command::new("kill").args([signal, &process]).status().unwrap().success());
-    };
-    send("-STOP");
+    cluster.node(host).signal("-STOP");
     last(chance);
-    send("-CONT");
+    cluster.node(host).signal("-CONT");
 }
 
 fn storm(chance: &mut Chance) -> Weather {

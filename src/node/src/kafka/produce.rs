@@ -8,13 +8,13 @@ use tidelog_proto::kafka::ErrorCode;
 use tidelog_proto::kafka::produce::{
     PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
 };
-use tidelog_wal::{Appending, Wal};
+use tidelog_wal::{AppendError, Appending, Wal};
 
 use super::dispatch::Answer;
 use super::metadata::current_leader;
 use super::{failure, lowered};
 use crate::node::{LiveTopic, Node};
-use crate::routing;
+use crate::{produce, routing};
 
 /// Compressed batches from this size on are looked into where it does not hold up other connections, bytes.
 const HEAVY: usize = 64 * 1024;
@@ -204,7 +204,10 @@ impl Begun {
                 for one in appending {
                     match one.await {
                         Ok(durable) => first = first.or(Some(durable.base_offset())),
-                        Err(error) => return refused((failure::append(&error), error.to_string())),
+                        Err(error) => {
+                            let error = for_sure(node, topic.as_deref(), index, error).await;
+                            return refused((failure::append(&error), error.to_string()));
+                        }
                     }
                 }
             }
@@ -219,6 +222,15 @@ impl Begun {
             log_start_offset: start.map_or(-1, offset),
             ..PartitionProduceResponse::default()
         }
+    }
+}
+
+/// [`produce::for_sure`] of the log that a partition was written to.
+async fn for_sure(node: &Node, topic: Option<&LiveTopic>, index: i32, error: AppendError) -> AppendError {
+    let partition = topic.and_then(|topic| topic.partition(u32::try_from(index).ok()?).ok());
+    match partition.and_then(|partition| partition.here.as_ref()) {
+        Some(wal) => produce::for_sure(node, wal, error).await,
+        None => error,
     }
 }
 

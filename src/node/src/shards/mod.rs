@@ -52,7 +52,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use tidelog_meta::{Command, Facts, Heard, METADATA_SHARD, MetaStore, Outcome, State, StoreId, Unavailable};
+use tidelog_meta::{
+    Command, Facts, Heard, METADATA_SHARD, MetaStore, Outcome, SpanState, State, StoreId, Unavailable,
+};
 use tidelog_proto::peer::Message;
 use tidelog_replica::leader::Limits;
 use tidelog_replica::span::Replica;
@@ -255,6 +257,17 @@ impl Shards {
         tokio::spawn(shards.clone().audit());
         tokio::spawn(shards.clone().scrub(spoiled));
         Ok(shards)
+    }
+
+    /// Whether this process leads this span of a shard at some moment from now on, by the metadata and not by what was heard of
+    /// it last. False also when the metadata cannot be read.
+    pub(crate) async fn leads_surely(&self, shard: u64, epoch: u32) -> bool {
+        let Ok(state) = self.around.meta.read().await else { return false };
+        let me = self.around.me.process();
+        state.last_span(shard).is_some_and(|last| {
+            let leads = (last.leader.node, last.leader.incarnation) == (me.node, me.incarnation);
+            last.epoch == epoch && last.state == SpanState::Open && leads
+        })
     }
 
     /// Waits until this process leads the shards that nobody else holds, or has given up waiting: a shard whose end is
