@@ -10,6 +10,7 @@ use tidelog_proto::kafka::offset_commit::{
 };
 
 use super::nodes::Cluster;
+use super::support::http::Http;
 use super::support::kafka::{Kafka, assert_code};
 use super::support::kcat::Kcat;
 use super::support::node::Node;
@@ -118,4 +119,26 @@ fn kcat_reads_as_a_group_from_a_node_that_neither_leads_nor_coordinates() {
     let Some(kcat) = Kcat::find(cluster.node(other)) else { return };
     let read = kcat.run(&["-G", "k", "-c", "2", "-X", "auto.offset.reset=earliest", "t"], b"");
     assert_eq!(String::from_utf8(read).unwrap(), "value\nvalue\n");
+}
+
+#[test]
+fn kcat_goes_on_where_its_group_was_when_the_coordinator_s_node_is_gone_for_good() {
+    let mut cluster = Cluster::of_three();
+    cluster.create_topic(1, "t");
+    until_known(&cluster);
+    write(&cluster, 1, "first");
+    let found = usize::try_from(coordinator(cluster.node(1)).node_id).unwrap();
+    let others: Vec<usize> = (1..=3).filter(|node| *node != found).collect();
+    let Some(kcat) = Kcat::find(cluster.node(others[0])) else { return };
+    let args = ["-G", "k", "-c", "2", "-X", "auto.offset.reset=earliest", "t"];
+    assert_eq!(String::from_utf8(kcat.run(&args, b"")).unwrap(), "first\nfirst\n");
+    cluster.node(found).kill();
+    for partition in 0..2 {
+        let path = format!("/v1/topics/t/records?partition={partition}");
+        wait::until("a record to be stored", || {
+            Http::post_soon(cluster.at(others[1]), &path, b"second").then_some(())
+        });
+    }
+    let read = String::from_utf8(kcat.run(&args, b"")).unwrap();
+    assert!(!read.contains("first") && read.contains("second"), "{read}");
 }

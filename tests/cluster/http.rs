@@ -5,8 +5,11 @@ use std::net::{Shutdown, TcpStream};
 
 use serde_json::{Value, json};
 
+use tidelog_proto::kafka::ErrorCode;
+
 use super::nodes::Cluster;
 use super::support::http::{Answer, Http};
+use super::support::kafka::{Kafka, assert_code, batch};
 use super::support::{read, wait};
 
 const JSON: &str = "application/json";
@@ -122,4 +125,128 @@ fn a_request_is_handed_on_once_and_a_leader_that_is_gone_is_named() {
     // Another holder may lead by then.
     assert!(told.is_success() || told.status == 503, "{}: {}", told.status, told.text());
     assert!(told.is_success() || told.text().contains("unavailable"), "{}", told.text());
+}
+
+#[test]
+fn a_holder_that_is_left_alone_serves_what_it_knows_to_be_committed_to_who_asks_for_that() {
+    let mut cluster = Cluster::of_three();
+    cluster.create_wide_topic(1, "t", 1);
+    let written = cluster.post(2, "/v1/topics/t/records?partition=0", "text/plain", b"kept");
+    assert!(written.is_success(), "{}", written.text());
+    let path = "/v1/topics/t/partitions/0/records?offset=beginning";
+    for node in 1..=3 {
+        wait::until("every holder to know that it is committed", || {
+            let held = Http::new(cluster.at(node)).get(&format!("{path}&any_holder=true")).ok()?;
+            held.text().contains("kept").then_some(())
+        });
+    }
+    let leader = wait::until("the leader to be known", || cluster.leader_of_data());
+    let left = if leader == 1 { 2 } else { 1 };
+    for node in (1..=3).filter(|node| *node != left) {
+        cluster.node(node).kill();
+    }
+    let held = cluster.get(left, &format!("{path}&any_holder=true"));
+    assert!(held.is_success() && held.text().contains("kept"), "{}", held.text());
+    assert!(!cluster.get(left, path).is_success(), "nobody leads it, so nobody knows the newest");
+    let wrong = cluster.get(left, &format!("{path}&any_holder=perhaps"));
+    assert_eq!(wrong.status, 400, "{}", wrong.text());
+}
+
+#[test]
+fn a_write_that_too_few_holders_make_durable_is_answered_in_time_with_the_cause() {
+    let mut cluster = Cluster::of_three_with("[limits]\nproduce_wait_ms = 300\n");
+    cluster.create_wide_topic(1, "t", 1);
+    let path = "/v1/topics/t/records?partition=0";
+    assert!(cluster.post(1, path, "text/plain", b"first").is_success());
+    let leader = wait::until("the leader to be known", || cluster.leader_of_data());
+    let leader = usize::try_from(leader).unwrap();
+    for node in (1..=3).filter(|node| *node != leader) {
+        cluster.node(node).kill();
+    }
+    let late = cluster.post(leader, path, "text/plain", b"second");
+    assert_eq!(late.status, 503, "{}", late.text());
+    assert!(late.text().contains("fewer than 2 of the nodes [1, 2, 3]"), "{}", late.text());
+    let mut kafka = Kafka::new(cluster.node(leader));
+    let refused = kafka.produce("t", 0, &batch(&[b"third"]));
+    assert_code(refused.error_code, ErrorCode::RequestTimedOut);
+    let counted = cluster.get(leader, "/metrics").text();
+    assert!(counted.contains("tidelog_produce_timeouts_total 2"), "{counted}");
+}
+
+#[test]
+fn what_is_told_of_an_acknowledgement_is_what_the_holders_give() {
+    let mut cluster = Cluster::default();
+    cluster.add();
+    cluster.create_topic(1, "t");
+    assert_eq!(described(&cluster, 1, "t")["durability"], "fdatasync on 1 of 1");
+    assert_eq!(cluster.status(1)["durability"], "fdatasync on 1 of 1");
+    cluster.add();
+    cluster.add();
+    for node in 1..=3 {
+        wait::until("the topic's shards to have three holders", || {
+            let told = [described(&cluster, node, "t"), cluster.status(node)];
+            told.iter().all(|told| told["durability"] == "fdatasync on 2 of 3").then_some(())
+        });
+    }
+}
+
+#[test]
+fn followers_of_a_quiet_shard_show_it() {
+    let cluster = Cluster::of_three();
+    cluster.create_wide_topic(1, "t", 1);
+    for node in 1..=3 {
+        wait::until("a holder to show the span", || {
+            let shards = cluster.status(node)["shards"].as_array().unwrap().clone();
+            shards
+                .iter()
+                .any(|shard| shard["role"] == "data" && shard["span"]["epoch"].is_u64())
+                .then_some(())
+        });
+    }
+}
+
+#[test]
+fn records_are_written_and_read_while_the_metadata_has_no_quorum_and_that_is_said() {
+    let mut cluster = Cluster::of_three();
+    cluster.add();
+    cluster.create_wide_topic(1, "t", 16);
+    // The voters are 1, 2 and 3. What 3 and 4 hold and one of them leads does without the other two.
+    let goes_on = |cluster: &Cluster| -> Vec<u64> {
+        let mut shards: Vec<u64> = Vec::new();
+        for node in [3, 4] {
+            let status = cluster.status(node);
+            let led = status["shards"].as_array().unwrap().iter().filter(|shard| {
+                let held = shard["span"]["replicas"].as_array().cloned().unwrap_or_default();
+                let by = |node: u64| held.iter().any(|replica| replica["node"] == node);
+                shard["role"] == "data" && shard["span"]["leader"]["node"] == node && by(3) && by(4)
+            });
+            shards.extend(led.filter_map(|shard| shard["shard"].as_u64()));
+        }
+        shards
+    };
+    wait::until("the fourth node to hold something", || (!goes_on(&cluster).is_empty()).then_some(()));
+    let told = described(&cluster, 3, "t");
+    for node in [1, 2] {
+        cluster.node(node).kill();
+    }
+    wait::until("it to be said", || cluster.get(3, "/healthz").text().contains("no quorum").then_some(()));
+    assert!(cluster.get(3, "/metrics").text().contains("tidelog_metadata_quorum 0"));
+    assert_eq!(cluster.status(3)["metadata"]["group"]["has_quorum"], false);
+    let shards = goes_on(&cluster);
+    let partitions: Vec<u64> = told["partitions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| shards.contains(&one["shard"].as_u64().unwrap()))
+        .filter_map(|one| one["partition"].as_u64())
+        .collect();
+    assert!(!partitions.is_empty(), "{shards:?} in {told}");
+    for partition in partitions {
+        let path = format!("/v1/topics/t/records?partition={partition}");
+        let written = cluster.post(3, &path, "text/plain", b"without the metadata");
+        assert!(written.is_success(), "partition {partition}: {}", written.text());
+        let path = format!("/v1/topics/t/partitions/{partition}/records?offset=beginning");
+        let read = cluster.get(4, &path);
+        assert!(read.text().contains("without the metadata"), "partition {partition}: {}", read.text());
+    }
 }

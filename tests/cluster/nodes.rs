@@ -117,6 +117,13 @@ impl Cluster {
         self.nodes.iter().filter_map(version).max().unwrap()
     }
 
+    /// The node that leads a shard of records, if somebody does.
+    pub(crate) fn leader_of_data(&self) -> Option<u64> {
+        let shards = self.status(self.living().next()?)["shards"].as_array()?.clone();
+        let data = shards.iter().find(|shard| shard["role"] == "data" && shard["partitions"] != 0)?;
+        data["span"]["leader"]["node"].as_u64()
+    }
+
     /// Waits until all nodes know these voters.
     pub(crate) fn until_voters(&self, voters: &[u64]) {
         let wanted = serde_json::json!(voters);

@@ -203,7 +203,10 @@ fn refusal(tried: Result<i16>) -> Option<String> {
     // Those of Kafka's errors that its clients do not tell of while there is time.
     let passes = matches!(
         code,
-        ErrorCode::NotLeaderOrFollower | ErrorCode::LeaderNotAvailable | ErrorCode::KafkaStorageError
+        ErrorCode::NotLeaderOrFollower
+            | ErrorCode::LeaderNotAvailable
+            | ErrorCode::KafkaStorageError
+            | ErrorCode::RequestTimedOut
     );
     assert!(passes, "a client would give up at {code:?}");
     Some(format!("{code:?}"))

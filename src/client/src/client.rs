@@ -140,7 +140,8 @@ impl Client {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn offset_at(&self, topic: &str, partition: u32, timestamp: i64) -> Result<Option<u64>, Error> {
-        let query = ReadQuery { from: OffsetSpec::Timestamp(timestamp), max_bytes: 1, wait_ms: 0 };
+        let query =
+            ReadQuery { from: OffsetSpec::Timestamp(timestamp), max_bytes: 1, wait_ms: 0, any_holder: false };
         let bytes = self.fetch(topic, partition, &query).await?;
         let chunk = Chunk::check(partition, bytes, From::Timestamp(timestamp), u64::MAX)
             .map_err(|fault| self.not_understood("reading", fault))?;

@@ -148,6 +148,7 @@ impl Consumer {
                 },
                 max_bytes: self.options.max_bytes,
                 wait_ms: u64::try_from(self.wait.as_millis()).unwrap_or(u64::MAX),
+                any_holder: false,
             };
             self.reads.spawn(async move {
                 let result = read(&client, &topic, &lane, &query).await;

@@ -4,9 +4,7 @@ use std::sync::Mutex;
 
 use bytes::BytesMut;
 use tidelog_format::batch::{Batch, BatchBuilder, BatchView, Codec, Record};
-use tidelog_proto::http::admin::{
-    DURABILITY_SINGLE_NODE, PartitionDescription, TopicConfig, TopicDescription,
-};
+use tidelog_proto::http::admin::{PartitionDescription, TopicConfig, TopicDescription, durability};
 use tidelog_proto::http::answers::{PartitionWritten, ProduceAnswer};
 use tidelog_proto::http::error::ErrorCode;
 use tidelog_proto::http::read_query::ReadQuery;
@@ -88,7 +86,7 @@ impl FakeTopic {
         TopicDescription {
             name: "t".to_owned(),
             id: "0".to_owned(),
-            durability: DURABILITY_SINGLE_NODE.to_owned(),
+            durability: durability(1, 1),
             config: TopicConfig::default(),
             partitions: partitions.collect(),
         }

@@ -2,11 +2,11 @@
 //! What the node says about itself: `/healthz`, `/readyz`, `/v1/status`.
 
 use serde::Serialize;
-use tidelog_proto::http::admin::DURABILITY_SINGLE_NODE;
 use tidelog_wal::{Stats, Status};
 
 use crate::metadata::MetadataStatus;
 use crate::node::Node;
+use crate::routing::Durability;
 use crate::spans::{OpenedSpan, Sealed};
 use tidelog_meta::METADATA_SHARD;
 use tidelog_replica::message::Grade;
@@ -44,7 +44,8 @@ pub(crate) struct NodeStatus {
     version: &'static str,
     status: &'static str,
     cause: Option<String>,
-    durability: &'static str,
+    /// What an acknowledgement means, in the weakest shard of the cluster.
+    durability: String,
     backend: String,
     backend_fallback_reason: Option<String>,
     insecure_listen: bool,
@@ -133,7 +134,7 @@ pub(crate) fn status(node: &Node) -> NodeStatus {
         version: env!("CARGO_PKG_VERSION"),
         status: if cause.is_none() { "ready" } else { "not ready" },
         cause,
-        durability: DURABILITY_SINGLE_NODE,
+        durability: node.metadata.read(Durability::of_all).to_string(),
         backend: node.backend.kind.to_string(),
         backend_fallback_reason: node.backend.reason.clone(),
         insecure_listen: node.config.insecure_listen,

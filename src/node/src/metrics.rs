@@ -43,6 +43,7 @@ pub(crate) struct Metrics {
     pub(crate) kafka_connections_failed: Counter,
     pub(crate) telnet_lines: Counter,
     pub(crate) telnet_errors: Counter,
+    pub(crate) produce_timeouts: Counter,
     pub(crate) connections: Counter,
     pub(crate) connections_open: Gauge<i64, AtomicI64>,
     pub(crate) connections_refused: Counter,
@@ -72,11 +73,17 @@ pub(crate) fn render(node: &Arc<Node>) -> Result<String, fmt::Error> {
         kafka_connections_failed,
         telnet_lines,
         telnet_errors,
+        produce_timeouts,
         connections,
         connections_open,
         connections_refused,
     } = node.metrics.clone();
     registry.register("http_requests", "HTTP requests answered", http_requests);
+    registry.register(
+        "produce_timeouts",
+        "Writes that too few holders of their shard made durable in time",
+        produce_timeouts,
+    );
     registry.register("kafka_requests", "Requests of Kafka's protocol", kafka_requests);
     registry.register("kafka_request_bytes", "Bytes of requests of Kafka's protocol", kafka_request_bytes);
     registry.register("kafka_response_bytes", "Bytes of answers of Kafka's protocol", kafka_response_bytes);

@@ -71,6 +71,11 @@ impl LivePartition {
         let led = self.here.as_ref().filter(|wal| wal.is_led());
         led.ok_or(NotLed { shard: self.shard })
     }
+
+    /// The log that serves it here, whether this node leads it or follows: what is known to be committed can be read.
+    pub(crate) fn held(&self) -> Result<&Wal, NotLed> {
+        self.here.as_ref().ok_or(NotLed { shard: self.shard })
+    }
 }
 
 impl LiveTopic {

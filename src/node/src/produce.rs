@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tidelog_format::batch::{Batch, BatchBuilder, BatchError, Record};
 use tidelog_proto::http::answers::PartitionWritten;
@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::failure::Failure;
 use crate::node::{LiveTopic, Node};
+use crate::routing;
 use crate::routing::forward::{self, Hop};
 
 /// What keeps a record from being collected.
@@ -203,13 +204,20 @@ async fn append_here(
     let live = topic.partition(partition)?;
     let count = batches.iter().map(|batch| u64::from(batch.count())).sum();
     let wal = live.led()?;
-    let base_offset = if batches.len() <= 1 {
-        let _shared = live.turn.read().await;
-        append_in_order(wal, live.id, batches).await
-    } else {
-        let _alone = live.turn.write().await;
-        append_in_order(wal, live.id, batches).await
+    let appended = async {
+        if batches.len() <= 1 {
+            let _shared = live.turn.read().await;
+            append_in_order(wal, live.id, batches).await
+        } else {
+            let _alone = live.turn.write().await;
+            append_in_order(wal, live.id, batches).await
+        }
     };
+    let patience = Duration::from_millis(node.config.limits.produce_wait_ms);
+    let base_offset = routing::within(node, live.shard, patience, appended).await.map_err(|unheld| {
+        node.metrics.produce_timeouts.inc();
+        Failure::new(ErrorCode::Unavailable, unheld.to_string())
+    })?;
     match base_offset {
         Ok(base_offset) => Ok(PartitionWritten { partition, base_offset, count }),
         // Deleted since the request looked it up.

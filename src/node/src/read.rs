@@ -27,7 +27,7 @@ pub(crate) struct Found {
 /// Reads from where the query says; with nothing there yet, waits as long as it says.
 pub(crate) async fn read(topic: &LiveTopic, number: u32, query: &ReadQuery) -> Result<Found, Failure> {
     let live = topic.partition(number)?;
-    let wal = live.led()?;
+    let wal = if query.any_holder { live.held()? } else { live.led()? };
     let refused = |offset, error| match error {
         // Deleted since the request looked it up.
         ReadError::UnknownPartition(_) => Failure::no_topic(&topic.name),

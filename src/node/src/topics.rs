@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use tidelog_io::random;
 use tidelog_proto::http::admin::{
-    CreateTopic, DURABILITY_SINGLE_NODE, PartitionDescription, TopicConfig, TopicDescription,
-    check_writable_topic_name,
+    CreateTopic, PartitionDescription, TopicConfig, TopicDescription, check_writable_topic_name,
 };
 use tidelog_proto::http::error::ErrorCode;
 use tidelog_wal::{AppendError, Control, FIRST_LSN, Wal};
@@ -20,6 +19,7 @@ use crate::failure::Failure;
 use crate::metadata::ChangeError;
 use crate::node::{LivePartition, LiveTopic, Node};
 use crate::open::StartError;
+use crate::routing::Durability;
 use crate::shards::Shards;
 use tidelog_meta::{
     Command, Illegal, MetaError, NodeState, Retention, Spread, State, place, place_span, plan,
@@ -277,7 +277,7 @@ impl Node {
     pub(crate) async fn delete_topic(&self, name: &str) -> Result<TopicDescription, Failure> {
         let _admin = self.admin.lock().await;
         let topic = self.topic(name).ok_or_else(|| Failure::no_topic(name))?;
-        let description = describe(&topic);
+        let description = describe(self, &topic);
         self.metadata.propose(Command::DeleteTopic { name: name.to_owned(), id: topic.id.clone() }).await?;
         self.let_go(&topic).await;
         Ok(description)
@@ -326,7 +326,7 @@ impl LiveTopic {
 }
 
 /// What people are told about a topic.
-pub(crate) fn describe(topic: &LiveTopic) -> TopicDescription {
+pub(crate) fn describe(node: &Node, topic: &LiveTopic) -> TopicDescription {
     let partitions = (0..).zip(&topic.partitions).map(|(number, partition)| {
         let state = partition.here.as_ref().and_then(|wal| wal.partition(partition.id));
         let (start, end) = state.map_or((0, 0), |state| (state.log_start, state.next_offset));
@@ -342,7 +342,7 @@ pub(crate) fn describe(topic: &LiveTopic) -> TopicDescription {
     TopicDescription {
         name: topic.name.clone(),
         id: topic.id.clone(),
-        durability: DURABILITY_SINGLE_NODE.to_owned(),
+        durability: Durability::of_topic(node, topic).to_string(),
         config: TopicConfig {
             retention_ms: topic.retention.max_age_ms,
             retention_bytes: topic.retention.max_bytes,

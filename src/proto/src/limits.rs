@@ -46,6 +46,9 @@ pub struct Limits {
     pub read_bytes: u64,
     /// The longest that one read may wait for new records, in milliseconds. Default 60,000, 0 to 600,000.
     pub read_wait_ms: u64,
+    /// In a cluster: how long a write over HTTP or telnet waits for the disks of its shard's holders, in milliseconds.
+    /// Default 30,000, 100 to 600,000. Kafka's clients say themselves how long.
+    pub produce_wait_ms: u64,
 }
 
 impl Default for Limits {
@@ -66,6 +69,7 @@ impl Default for Limits {
             memory_bytes: 1024 * MIB,
             read_bytes: 16 * MIB,
             read_wait_ms: 60_000,
+            produce_wait_ms: 30_000,
         }
     }
 }
@@ -132,7 +136,7 @@ impl Limits {
     }
 
     /// Name, value, minimum, maximum and unit of every limit.
-    fn table(&self) -> [(&'static str, u64, u64, u64, &'static str); 15] {
+    fn table(&self) -> [(&'static str, u64, u64, u64, &'static str); 16] {
         const B: &str = "bytes";
         const MS: &str = "milliseconds";
         [
@@ -151,6 +155,7 @@ impl Limits {
             ("memory_bytes", self.memory_bytes, 16 * MIB, 1024 * 1024 * MIB, B),
             ("read_bytes", self.read_bytes, 64 * KIB, 256 * MIB, B),
             ("read_wait_ms", self.read_wait_ms, 0, 600_000, MS),
+            ("produce_wait_ms", self.produce_wait_ms, 100, 600_000, MS),
         ]
     }
 }

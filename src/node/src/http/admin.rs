@@ -41,7 +41,7 @@ pub(super) async fn create(
     let topic = node.create_topic(&request).await?;
     // It is made, whether or not all who lead it can tell of it yet.
     let told = routing::describe(&node, &topic, Hop::First).await;
-    Ok(json(&told.unwrap_or_else(|_| topics::describe(&topic))))
+    Ok(json(&told.unwrap_or_else(|_| topics::describe(&node, &topic))))
 }
 
 /// `GET /v1/topics/T`.

@@ -150,7 +150,9 @@ pub(super) async fn read(
     let query = ReadQuery::parse(query.as_deref().unwrap_or_default(), &node.config.limits)?;
     let topic = node.topic(&name).ok_or_else(|| Failure::no_topic(&name))?;
     let mut share = node.budget.share();
-    if topic.partition(partition)?.led().is_err() && Hop::of(&headers) == Hop::First {
+    let live = topic.partition(partition)?;
+    let serves = if query.any_holder { live.held().is_ok() } else { live.led().is_ok() };
+    if !serves && Hop::of(&headers) == Hop::First {
         let mut ask = Ask::of(Method::GET, &uri, &headers, Bytes::new());
         ask.wait = Duration::from_millis(query.wait_ms);
         let led = tokio::select! {

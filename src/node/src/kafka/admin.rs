@@ -21,6 +21,7 @@ use super::metadata::{broker, find};
 use super::produce::offset;
 use crate::failure::Failure;
 use crate::node::{LiveTopic, Node};
+use crate::routing::Durability;
 use crate::routing::seat;
 
 /// Partitions or replicas: "what the server takes by default".
@@ -63,19 +64,20 @@ async fn create(
         return Err(exists());
     }
     let retention = node.retention_of(&request.config);
-    let (topic_id, replicas) = if validate_only {
-        ([0; 16], 1)
+    let (topic_id, replicas, durability) = if validate_only {
+        ([0; 16], 1, node.metadata.read(|state| Durability::of(state, [])))
     } else {
         let made = node.create_topic(&request).await.map_err(|failure| refusal(&failure))?;
-        (made.uuid, replicas(node, &made))
+        (made.uuid, replicas(node, &made), Durability::of_topic(node, &made))
     };
-    let configs = configs::of_topic(node, retention).into_iter().map(|setting| CreatableTopicConfigs {
-        name: setting.name.to_owned(),
-        value: Some(setting.value),
-        read_only: setting.read_only,
-        config_source: setting.source,
-        is_sensitive: false,
-    });
+    let configs =
+        configs::of_topic(node, retention, durability).into_iter().map(|setting| CreatableTopicConfigs {
+            name: setting.name.to_owned(),
+            value: Some(setting.value),
+            read_only: setting.read_only,
+            config_source: setting.source,
+            is_sensitive: false,
+        });
     Ok(CreatableTopicResult {
         name: topic.name.clone(),
         topic_id,

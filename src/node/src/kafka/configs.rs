@@ -1,6 +1,6 @@
 //! Settings of topics and of this broker under Kafka's names, as they truly are.
 
-use tidelog_proto::http::admin::{DURABILITY_SINGLE_NODE, TopicConfig};
+use tidelog_proto::http::admin::TopicConfig;
 use tidelog_proto::kafka::ErrorCode;
 use tidelog_proto::kafka::create_topics::CreatableTopicConfig;
 use tidelog_proto::kafka::describe_configs::{
@@ -12,6 +12,7 @@ use super::admin::{Refusal, refusal};
 use super::metadata::broker;
 use crate::failure::Failure;
 use crate::node::Node;
+use crate::routing::{self, Durability};
 use tidelog_meta::Retention;
 
 /// Kinds of resources on the wire.
@@ -44,7 +45,7 @@ fn fixed(name: &'static str, value: impl ToString, kind: i8, documentation: &'st
 }
 
 /// The settings of a topic.
-pub(super) fn of_topic(node: &Node, retention: Retention) -> Vec<Setting> {
+pub(super) fn of_topic(node: &Node, retention: Retention, durability: Durability) -> Vec<Setting> {
     let limit = |value: Option<u64>| value.map_or_else(|| "-1".to_owned(), |value| value.to_string());
     let source = |value: Option<u64>| if value.is_some() { OF_TOPIC } else { BY_DEFAULT };
     let retained = |name, value, documentation| Setting {
@@ -68,7 +69,7 @@ pub(super) fn of_topic(node: &Node, retention: Retention) -> Vec<Setting> {
         fixed("message.timestamp.type", "CreateTime", STRING, "Timestamps are the producer's."),
         fixed(
             "min.insync.replicas",
-            1,
+            durability.quorum,
             INT,
             "Replicas on which a batch is durable before it is acknowledged.",
         ),
@@ -80,7 +81,7 @@ pub(super) fn of_topic(node: &Node, retention: Retention) -> Vec<Setting> {
             INT,
             "Size of a segment, which partitions share.",
         ),
-        fixed("tidelog.durability", DURABILITY_SINGLE_NODE, STRING, "What an acknowledgement means."),
+        fixed("tidelog.durability", durability, STRING, "What an acknowledgement means."),
         fixed("unclean.leader.election.enable", false, BOOLEAN, "Nothing acknowledged is given up."),
     ]
 }
@@ -96,6 +97,8 @@ fn of_broker(node: &Node) -> Vec<Setting> {
     };
     let (host, port) = node.kafka_address();
     let topics = &node.config.topics;
+    let (durability, replicas) =
+        node.metadata.read(|state| (Durability::of_all(state), routing::wanted(state).max(1)));
     vec![
         told("advertised.listeners", format!("PLAINTEXT://{host}:{port}"), STRING, "Where clients find it."),
         told(
@@ -105,7 +108,7 @@ fn of_broker(node: &Node) -> Vec<Setting> {
             "Whether naming a topic creates it.",
         ),
         told("broker.id", broker(node).to_string(), INT, "Its number."),
-        fixed("default.replication.factor", 1, INT, "Replicas of a new topic."),
+        fixed("default.replication.factor", replicas, INT, "Replicas of a new topic."),
         told("message.max.bytes", node.config.limits.batch_bytes.to_string(), INT, "Longest batch."),
         told(
             "num.partitions",
@@ -113,7 +116,7 @@ fn of_broker(node: &Node) -> Vec<Setting> {
             INT,
             "Partitions of a topic created on the way.",
         ),
-        fixed("tidelog.durability", DURABILITY_SINGLE_NODE, STRING, "What an acknowledgement means."),
+        fixed("tidelog.durability", durability, STRING, "What an acknowledgement means."),
     ]
 }
 
@@ -209,7 +212,7 @@ fn settings(node: &Node, resource: &DescribeConfigsResource) -> Result<Vec<Setti
     match resource.resource_type {
         TOPIC => {
             let topic = node.topic(name).ok_or_else(|| refusal(&Failure::no_topic(name)))?;
-            Ok(of_topic(node, topic.retention))
+            Ok(of_topic(node, topic.retention, Durability::of_topic(node, &topic)))
         }
         BROKER if name.is_empty() || *name == broker(node).to_string() => Ok(of_broker(node)),
         BROKER => Err((ErrorCode::InvalidRequest, format!("there is no broker {name}"))),

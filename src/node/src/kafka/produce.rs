@@ -1,6 +1,7 @@
 //! Produce: batches as they were sent go to their shards.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use tidelog_format::batch::{Batch, BatchError, Codec, split};
@@ -21,6 +22,8 @@ const HEAVY: usize = 64 * 1024;
 
 /// The batches of one partition on their way, or why they are not.
 struct Begun {
+    /// The shard that takes them.
+    shard: u64,
     topic: Option<Arc<LiveTopic>>,
     index: i32,
     appending: Result<Vec<Appending>, (ErrorCode, String)>,
@@ -31,6 +34,7 @@ type Refusal = (ErrorCode, String);
 /// Hands all batches to their shards, in order.
 pub(super) async fn begin(node: &Arc<Node>, request: ProduceRequest, frame: BytesMut) -> Answer {
     let acks = request.acks;
+    let waits = Waits::of(node, request.timeout_ms);
     let mut cutter = Cutter { frame, at: 0 };
     let refused = refusal(&request);
     let mut begun = Vec::with_capacity(request.topic_data.len());
@@ -38,26 +42,59 @@ pub(super) async fn begin(node: &Arc<Node>, request: ProduceRequest, frame: Byte
         let live = node.topic(&topic.name);
         let mut partitions = Vec::with_capacity(topic.partition_data.len());
         for partition in topic.partition_data {
-            let live = match (live.clone(), u32::try_from(partition.index)) {
+            let index = partition.index;
+            let live = match (live.clone(), u32::try_from(index)) {
                 (Some(live), Ok(number)) => Some(routing::until_led(node, live, number).await),
                 (live, _) => live,
             };
+            let found = live.as_deref().and_then(|live| live.partition(u32::try_from(index).ok()?).ok());
+            let shard = found.map_or(0, |found| found.shard);
             let appending = match (&refused, partition.records.0) {
                 (Some(refused), _) => Err(refused.clone()),
                 (None, None) => Err((ErrorCode::InvalidRecord, "there are no records".to_owned())),
                 (None, Some(range)) => {
-                    append(node, live.as_deref(), &topic.name, partition.index, cutter.cut(range)).await
+                    let begun = append(node, live.as_deref(), &topic.name, index, cutter.cut(range));
+                    waits.within(node, shard, begun).await.and_then(|begun| begun)
                 }
             };
-            partitions.push(Begun { topic: live, index: partition.index, appending });
+            partitions.push(Begun { shard, topic: live, index, appending });
         }
         begun.push((topic.name, partitions));
     }
     if acks == 0 {
-        Answer::Never(Box::pin(unanswered(Arc::clone(node), begun)))
+        Answer::Never(Box::pin(unanswered(Arc::clone(node), waits, begun)))
     } else {
         let node = Arc::clone(node);
-        Answer::Later(Box::pin(async move { finish(&node, begun).await.into() }))
+        Answer::Later(Box::pin(async move { finish(&node, waits, begun).await.into() }))
+    }
+}
+
+/// How long a request waits for the disks of its shards' holders.
+#[derive(Debug, Clone, Copy)]
+struct Waits {
+    end: Instant,
+    patience: Duration,
+}
+
+impl Waits {
+    /// As long as the client says; who says nothing waits as long as a write over HTTP.
+    fn of(node: &Node, timeout_ms: i32) -> Waits {
+        let said = u64::try_from(timeout_ms).ok().filter(|said| *said > 0);
+        let patience = Duration::from_millis(said.unwrap_or(node.config.limits.produce_wait_ms));
+        Waits { end: Instant::now() + patience, patience }
+    }
+
+    async fn within<T>(
+        self,
+        node: &Node,
+        shard: u64,
+        durable: impl Future<Output = T>,
+    ) -> Result<T, Refusal> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        routing::within(node, shard, left, durable).await.map_err(|unheld| {
+            node.metrics.produce_timeouts.inc();
+            (ErrorCode::RequestTimedOut, unheld.waited(self.patience).to_string())
+        })
     }
 }
 
@@ -154,12 +191,12 @@ async fn check(node: &Node, bytes: BytesMut) -> Result<Vec<Batch>, Refusal> {
     Ok(batches)
 }
 
-async fn finish(node: &Node, begun: Vec<(String, Vec<Begun>)>) -> ProduceResponse {
+async fn finish(node: &Node, waits: Waits, begun: Vec<(String, Vec<Begun>)>) -> ProduceResponse {
     let mut responses = Vec::with_capacity(begun.len());
     for (name, partitions) in begun {
         let mut answered = Vec::with_capacity(partitions.len());
         for partition in partitions {
-            answered.push(partition.finish(node).await);
+            answered.push(partition.finish(node, waits).await);
         }
         responses.push(TopicProduceResponse { name, partition_responses: answered });
     }
@@ -167,11 +204,11 @@ async fn finish(node: &Node, begun: Vec<(String, Vec<Begun>)>) -> ProduceRespons
 }
 
 /// Nobody is told, so a failure ends the connection.
-async fn unanswered(node: Arc<Node>, begun: Vec<(String, Vec<Begun>)>) -> Result<(), String> {
+async fn unanswered(node: Arc<Node>, waits: Waits, begun: Vec<(String, Vec<Begun>)>) -> Result<(), String> {
     for (name, partitions) in begun {
         for partition in partitions {
             let index = partition.index;
-            let answer = partition.finish(&node).await;
+            let answer = partition.finish(&node, waits).await;
             if answer.error_code != 0 {
                 let why = answer.error_message.unwrap_or_default();
                 return Err(format!(
@@ -184,8 +221,8 @@ async fn unanswered(node: Arc<Node>, begun: Vec<(String, Vec<Begun>)>) -> Result
 }
 
 impl Begun {
-    async fn finish(self, node: &Node) -> PartitionProduceResponse {
-        let Begun { topic, index, appending } = self;
+    async fn finish(self, node: &Node, waits: Waits) -> PartitionProduceResponse {
+        let Begun { shard, topic, index, appending } = self;
         let refused = |(code, message): Refusal| {
             let asked = topic.as_ref().filter(|_| code == ErrorCode::NotLeaderOrFollower);
             PartitionProduceResponse {
@@ -202,12 +239,13 @@ impl Begun {
             Err(refusal) => return refused(refusal),
             Ok(appending) => {
                 for one in appending {
-                    match one.await {
-                        Ok(durable) => first = first.or(Some(durable.base_offset())),
-                        Err(error) => {
+                    match waits.within(node, shard, one).await {
+                        Ok(Ok(durable)) => first = first.or(Some(durable.base_offset())),
+                        Ok(Err(error)) => {
                             let error = for_sure(node, topic.as_deref(), index, error).await;
                             return refused((failure::append(&error), error.to_string()));
                         }
+                        Err(late) => return refused(late),
                     }
                 }
             }

@@ -373,7 +373,9 @@ pub(crate) async fn append(
     ]);
     // Of several batches the first ones may be stored when the leader refuses.
     let again = if batches.len() == 1 { Again::IfRefused } else { Again::Never };
-    let ask = Ask { method: Method::POST, path, headers, body: body.freeze(), wait: Duration::ZERO, again };
+    // As long as the leader itself waits for the others' disks, if it is set as this node is.
+    let wait = Duration::from_millis(node.config.limits.produce_wait_ms);
+    let ask = Ask { method: Method::POST, path, headers, body: body.freeze(), wait, again };
     match to_leader(node, &topic.name, partition, &ask).await? {
         Led::Here => Ok(None),
         Led::Answer(answer) => written(&answer, partition).map(Some),

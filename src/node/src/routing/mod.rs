@@ -19,8 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidelog_meta::{Node as Listed, Span, SpanState, State};
-use tidelog_proto::http::admin::{PartitionDescription, TopicDescription};
+use tidelog_meta::{METADATA_SHARD, Node as Listed, NodeState, Span, SpanState, Spread, State};
+use tidelog_proto::http::admin::{PartitionDescription, TopicDescription, durability};
 use tidelog_proto::http::error::ErrorCode;
 
 use crate::config::Advertised;
@@ -94,6 +94,88 @@ pub(crate) async fn until_led(node: &Node, topic: Arc<LiveTopic>, number: u32) -
     tokio::time::timeout(ABOUT_TO_LEAD, led).await.unwrap_or(topic)
 }
 
+/// How many holders a new span gets, if all nodes that take one live.
+pub(crate) fn wanted(state: &State) -> usize {
+    let takers = state.nodes.values().filter(|node| node.state == NodeState::ReadWrite).count();
+    takers.min(Spread::default().replicas)
+}
+
+/// What an acknowledgement means: on how many of how many disks a record is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Durability {
+    pub(crate) quorum: usize,
+    holders: usize,
+}
+
+impl std::fmt::Display for Durability {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&durability(self.quorum, self.holders))
+    }
+}
+
+impl Durability {
+    /// The least that holds for records in these shards; where there are none yet, what a new one gets.
+    pub(crate) fn of(state: &State, shards: impl IntoIterator<Item = u64>) -> Durability {
+        let spans = shards.into_iter().filter_map(|shard| state.last_span(shard));
+        let least = spans.map(|span| (usize::from(span.quorum), span.replicas.len())).min();
+        let wanted = wanted(state).max(1);
+        let (quorum, holders) = least.unwrap_or((wanted / 2 + 1, wanted));
+        Durability { quorum, holders }
+    }
+
+    /// The least that holds for any record of the node's cluster.
+    pub(crate) fn of_all(state: &State) -> Durability {
+        Durability::of(state, state.chains.keys().copied().filter(|shard| *shard != METADATA_SHARD))
+    }
+
+    /// Of a topic's records.
+    pub(crate) fn of_topic(node: &Node, topic: &LiveTopic) -> Durability {
+        node.metadata.read(|state| Durability::of(state, topic.partitions.iter().map(|one| one.shard)))
+    }
+}
+
+/// Waits for a shard's holders to make records durable, at most for so long. A node that is alone has nobody to wait for
+/// but its disk.
+///
+/// # Errors
+/// Whose disks were waited for in vain. The records may be durable later.
+pub(crate) async fn within<T>(
+    node: &Node,
+    shard: u64,
+    patience: Duration,
+    durable: impl Future<Output = T>,
+) -> Result<T, Unheld> {
+    if node.metadata.member().is_none() {
+        return Ok(durable.await);
+    }
+    tokio::time::timeout(patience, durable).await.map_err(|_| {
+        let seat = node.metadata.read(|state| seat(state, shard));
+        let Durability { quorum, .. } = node.metadata.read(|state| Durability::of(state, [shard]));
+        Unheld { shard, quorum, holders: seat.holders, patience }
+    })
+}
+
+/// A quorum of a shard's holders did not make records durable in time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "shard {shard}: fewer than {quorum} of the nodes {holders:?} have made the records durable within {} ms; they may be stored \
+     all the same. See that most of these nodes run and reach each other",
+    patience.as_millis()
+)]
+pub(crate) struct Unheld {
+    shard: u64,
+    quorum: usize,
+    holders: Vec<u64>,
+    patience: Duration,
+}
+
+impl Unheld {
+    /// Of a request that had waited before.
+    pub(crate) fn waited(self, patience: Duration) -> Unheld {
+        Unheld { patience, ..self }
+    }
+}
+
 /// Where Kafka's clients find a node; none when it takes none, or has left.
 pub(crate) fn reached_by_kafka(node: &Listed) -> Option<Advertised> {
     node.info.kafka.parse().ok().filter(|_| node.state.counts())
@@ -110,7 +192,7 @@ pub(crate) fn reached_by_http(node: &Listed) -> Option<Advertised> {
 /// # Errors
 /// A partition whose leader does not answer.
 pub(crate) async fn describe(node: &Node, topic: &LiveTopic, hop: Hop) -> Result<TopicDescription, Failure> {
-    let mut described = topics::describe(topic);
+    let mut described = topics::describe(node, topic);
     let here = |number: u32| topic.partition(number).is_ok_and(|partition| partition.led().is_ok());
     let mut missing: BTreeSet<u32> =
         described.partitions.iter().map(|one| one.partition).filter(|number| !here(*number)).collect();
@@ -122,7 +204,7 @@ pub(crate) async fn describe(node: &Node, topic: &LiveTopic, hop: Hop) -> Result
     while let Some(wanted) = missing.first().copied() {
         let ask = Ask::get(format!("/v1/topics/{}", topic.name));
         let told = match forward::to_leader(node, &topic.name, wanted, &ask).await? {
-            Led::Here => topics::describe(topic),
+            Led::Here => topics::describe(node, topic),
             Led::Answer(answer) => answer.read::<TopicDescription>()?,
         };
         let mut told: BTreeMap<u32, PartitionDescription> =
@@ -221,6 +303,22 @@ mod tests {
         let lost = Command::SetNodeState { node: 2, was: NodeState::ReadWrite, state: NodeState::DataLoss };
         apply(&mut state, lost);
         assert_eq!(seat(&state, 1).leader, None);
+    }
+
+    #[test]
+    fn an_acknowledgement_means_what_the_weakest_of_the_shards_gives() {
+        let told = |state: &State, shards: &[u64]| Durability::of(state, shards.iter().copied()).to_string();
+        let state = state(&[2, 1, 3]);
+        assert_eq!(
+            (told(&state, &[1]), Durability::of_all(&state).quorum),
+            ("fdatasync on 2 of 3".into(), 2)
+        );
+        assert_eq!(told(&state, &[]), "fdatasync on 2 of 3", "what a new shard gets");
+        assert_eq!(told(&self::state(&[2, 1]), &[1]), "fdatasync on 2 of 2");
+        let mut weak = self::state(&[2]);
+        apply(&mut weak, Command::OpenShard { shard: 2, class: Retention::default() });
+        assert_eq!(told(&weak, &[1]), "fdatasync on 1 of 1");
+        assert_eq!(told(&State::default(), &[]), "fdatasync on 1 of 1");
     }
 
     #[test]

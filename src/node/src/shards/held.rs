@@ -90,6 +90,8 @@ pub(super) struct Rules {
     pub(super) resting: bool,
     /// The store is to begin to lead.
     pub(super) starting: bool,
+    /// The span that this store was told to be ready for.
+    pub(super) readied: u32,
     /// The span that is to end because it has become long.
     pub(super) long: Option<u32>,
     /// Spans that are being copied.
@@ -151,6 +153,7 @@ impl Held {
             full: false,
             resting: false,
             starting: false,
+            readied: 0,
             long: None,
             copies: BTreeSet::new(),
             not_before: BTreeMap::new(),
@@ -438,6 +441,17 @@ impl Held {
             self.run(&mut rules, Input::Seal(sealer::Event::Viewed(span.state)));
         }
         self.lead_if_named(&mut rules);
+        self.follow_if_quiet(&mut rules);
+    }
+
+    /// A holder of the shard's last span shows what it has before a frame comes: once for each span.
+    fn follow_if_quiet(&self, rules: &mut Rules) {
+        let Some(span) = &rules.last else { return };
+        let mine = span.is_held_by(&self.around.me.replica()) && !span.is_led_by(&self.around.me.process());
+        if mine && span.state == SpanState::Open && span.epoch > rules.readied {
+            rules.readied = span.epoch;
+            self.job(Job::Follow { epoch: span.epoch });
+        }
     }
 
     /// Begins to lead the shard's last span if it is this process's, and everything that its leader must know is here.

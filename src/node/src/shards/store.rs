@@ -43,6 +43,8 @@ const ROOM: u64 = 2;
 pub(super) enum Job {
     /// Write a follower's frames, then say so.
     Write { epoch: u32, frames: Vec<Frame>, doubted: bool },
+    /// Be ready to follow a span, so that readers find what is before it.
+    Follow { epoch: u32 },
     /// End a span where the metadata says, then say so.
     Seal { epoch: u32, end: Place },
     /// Remove a span's files: the metadata has dropped it, or given it to others.
@@ -246,6 +248,14 @@ impl OnDisk {
     async fn work(&mut self, held: &Arc<Held>, job: Job) {
         match job {
             Job::Write { epoch, frames, doubted } => self.write(held, epoch, &frames, doubted).await,
+            Job::Follow { epoch } => {
+                // Whoever leads by now, or fails to follow, does so when a frame comes.
+                if matches!(self.writer, Writer::Nobody)
+                    && let Err(error) = self.follow(held, epoch).await
+                {
+                    tracing::info!(shard = held.shard, epoch, %error, "the span is not followed yet");
+                }
+            }
             Job::Seal { epoch, end } => self.seal(held, epoch, end).await,
             Job::Delete { epoch } => self.remove(held, epoch, true).await,
             Job::PutAside { epoch } => self.remove(held, epoch, false).await,

@@ -13,8 +13,10 @@ use crate::shown::shown;
 pub const MAX_PARTITIONS: u32 = 10_000;
 /// The longest topic name, in bytes.
 pub const MAX_TOPIC_NAME: usize = 249;
-/// What an acknowledgement means on a single node.
-pub const DURABILITY_SINGLE_NODE: &str = "fdatasync on 1 of 1";
+/// What an acknowledgement means: a record is durable on so many of the disks that hold it.
+pub fn durability(quorum: usize, holders: usize) -> String {
+    format!("fdatasync on {quorum} of {holders}")
+}
 
 /// A topic name against the rules.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -205,7 +207,7 @@ pub struct TopicDescription {
     pub name: String,
     /// Its id: never used again for another topic.
     pub id: String,
-    /// What an acknowledgement means, see [`DURABILITY_SINGLE_NODE`].
+    /// What an acknowledgement means, see [`durability`].
     pub durability: String,
     /// Its settings.
     pub config: TopicConfig,
@@ -302,7 +304,7 @@ mod tests {
         let topic = TopicDescription {
             name: "t".to_owned(),
             id: "i".to_owned(),
-            durability: DURABILITY_SINGLE_NODE.to_owned(),
+            durability: durability(1, 1),
             config: TopicConfig::default(),
             partitions: vec![partition],
         };

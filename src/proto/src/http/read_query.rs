@@ -19,6 +19,9 @@ pub struct ReadQuery {
     pub max_bytes: u64,
     /// How long to wait when there is nothing yet, in milliseconds. 0 to the limit `read_wait_ms`, default 0.
     pub wait_ms: u64,
+    /// Whether any node that holds the partition may answer, up to where it knows records to be committed: an earlier state
+    /// than the leader's, and there without a leader. Default: the leader answers.
+    pub any_holder: bool,
 }
 
 /// A parameter that is not understood.
@@ -42,6 +45,14 @@ pub enum QueryError {
     /// Two ways to say from where.
     #[error("`offset` and `timestamp` exclude each other; send one of them")]
     OffsetAndTimestamp,
+    /// Neither yes nor no.
+    #[error("`{name}` must be true or false, not `{given}`")]
+    Choice {
+        /// The parameter.
+        name: &'static str,
+        /// What was sent, shortened.
+        given: String,
+    },
     /// Given twice.
     #[error("`{0}` is given twice")]
     Twice(&'static str),
@@ -59,6 +70,7 @@ impl ReadQuery {
     /// Reads a query string (without its `?`).
     pub fn parse(query: &str, limits: &Limits) -> Result<ReadQuery, QueryError> {
         let (mut offset, mut timestamp, mut max_bytes, mut wait_ms) = (None, None, None, None);
+        let mut any_holder = None;
         for (name, value) in pairs(query) {
             match &*name {
                 "offset" => once("offset", &mut offset, parse_offset(&value)?)?,
@@ -76,7 +88,8 @@ impl ReadQuery {
                 "wait_ms" => {
                     once("wait_ms", &mut wait_ms, number("wait_ms", &value, 0, limits.read_wait_ms)?)?
                 }
-                _ => return Err(unknown(&name, "offset, timestamp, max_bytes, wait_ms")),
+                "any_holder" => once("any_holder", &mut any_holder, choice("any_holder", &value)?)?,
+                _ => return Err(unknown(&name, "offset, timestamp, max_bytes, wait_ms, any_holder")),
             }
         }
         if offset.is_some() && timestamp.is_some() {
@@ -86,15 +99,20 @@ impl ReadQuery {
             from: offset.or(timestamp).unwrap_or(OffsetSpec::Beginning),
             max_bytes: max_bytes.unwrap_or(DEFAULT_READ_BYTES.min(limits.read_bytes)),
             wait_ms: wait_ms.unwrap_or(0),
+            any_holder: any_holder.unwrap_or(false),
         })
     }
 
     /// The query string that says the same.
     pub fn to_query(&self) -> String {
-        let ReadQuery { from, max_bytes, wait_ms } = self;
+        let ReadQuery { from, max_bytes, wait_ms, any_holder } = self;
+        let rest = format!(
+            "max_bytes={max_bytes}&wait_ms={wait_ms}{}",
+            if *any_holder { "&any_holder=true" } else { "" }
+        );
         match from {
-            OffsetSpec::Timestamp(ms) => format!("timestamp={ms}&max_bytes={max_bytes}&wait_ms={wait_ms}"),
-            _ => format!("offset={from}&max_bytes={max_bytes}&wait_ms={wait_ms}"),
+            OffsetSpec::Timestamp(ms) => format!("timestamp={ms}&{rest}"),
+            _ => format!("offset={from}&{rest}"),
         }
     }
 }
@@ -128,6 +146,10 @@ fn number(name: &'static str, value: &str, min: u64, max: u64) -> Result<u64, Qu
     }
 }
 
+fn choice(name: &'static str, value: &str) -> Result<bool, QueryError> {
+    value.parse().map_err(|_| QueryError::Choice { name, given: shown(value.as_bytes()) })
+}
+
 fn once<T>(name: &'static str, slot: &mut Option<T>, value: T) -> Result<(), QueryError> {
     if slot.is_some() {
         return Err(QueryError::Twice(name));
@@ -151,7 +173,12 @@ mod tests {
 
     #[test]
     fn nothing_said_reads_from_the_beginning_without_waiting() {
-        let known = ReadQuery { from: OffsetSpec::Beginning, max_bytes: DEFAULT_READ_BYTES, wait_ms: 0 };
+        let known = ReadQuery {
+            from: OffsetSpec::Beginning,
+            max_bytes: DEFAULT_READ_BYTES,
+            wait_ms: 0,
+            any_holder: false,
+        };
         assert_eq!(parse(""), Ok(known));
     }
 
@@ -165,7 +192,7 @@ mod tests {
             ("timestamp=7", OffsetSpec::Timestamp(7)),
         ] {
             let read = parse(&format!("{query}&max_bytes=1&wait_ms=60000")).unwrap();
-            assert_eq!(read, ReadQuery { from, max_bytes: 1, wait_ms: 60_000 });
+            assert_eq!(read, ReadQuery { from, max_bytes: 1, wait_ms: 60_000, any_holder: false });
         }
     }
 
@@ -202,7 +229,7 @@ mod tests {
         fn a_query_reads_back_as_it_was_written(n in 1u64.., ms in 0i64.., kind in 0usize..5, max in 1u64..1_000_000) {
             let from = [OffsetSpec::At(n), OffsetSpec::FromEnd(n), OffsetSpec::Timestamp(ms), OffsetSpec::End,
                 OffsetSpec::Beginning][kind];
-            let query = ReadQuery { from, max_bytes: max, wait_ms: max % 1000 };
+            let query = ReadQuery { from, max_bytes: max, wait_ms: max % 1000, any_holder: max % 2 == 0 };
             prop_assert_eq!(parse(&query.to_query()), Ok(query));
         }
 
