@@ -191,6 +191,8 @@ pub(crate) struct Storage {
     pub(crate) retention_bytes: Option<u64>,
     /// How often retention is carried out, milliseconds, 100 to 3,600,000. Default 10,000.
     pub(crate) retention_check_ms: u64,
+    /// Bytes of copies of sealed spans that come to this node in a second, 1 MiB at least. Default: as fast as it goes.
+    pub(crate) copy_bytes_per_second: Option<u64>,
 }
 
 impl Default for Storage {
@@ -206,6 +208,7 @@ impl Default for Storage {
             retention_ms: None,
             retention_bytes: None,
             retention_check_ms: 10_000,
+            copy_bytes_per_second: None,
         }
     }
 }
@@ -318,6 +321,9 @@ impl Config {
         within("storage.shards", self.storage.shards.into(), 1, 64)?;
         within("storage.rings", self.rings().into(), 1, 16)?;
         within("storage.retention_check_ms", self.storage.retention_check_ms, 100, 3_600_000)?;
+        if let Some(rate) = self.storage.copy_bytes_per_second {
+            within("storage.copy_bytes_per_second", rate, 1 << 20, u64::MAX)?;
+        }
         within("topics.partitions", self.topics.partitions.into(), 1, MAX_PARTITIONS.into())?;
         for (key, value, min, max) in self.groups.ranges() {
             within(key, value, min, max)?;
@@ -463,6 +469,7 @@ mod tests {
             ("[storage]\nsegment_bytes = 1", "segment_bytes is 1"),
             ("[storage]\nretention_ms = 0", "config.retention_ms must be at least 1"),
             ("[storage]\nretention_check_ms = 5", "storage.retention_check_ms is 5"),
+            ("[storage]\ncopy_bytes_per_second = 5", "storage.copy_bytes_per_second is 5"),
             ("[topics]\npartitions = 0", "topics.partitions is 0"),
             ("[topics]\ntsdb = \"__x\"", "topics.tsdb: topic names that start with `__`"),
             ("[limits]\nconnections = 0", "limits.connections = 0"),

@@ -253,6 +253,12 @@ impl Copying {
     }
 
     async fn fetch(&self, node: u64, number: u64, at: u64, len: u64) -> Option<Bytes> {
+        let around = &self.held.around;
+        let wait = around.pace.take(around.now(), len);
+        if !wait.is_zero() {
+            around.metrics.copies_held_up.inc_by(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+            tokio::time::sleep(wait).await;
+        }
         let len = u32::try_from(len).ok()?;
         let piece = Piece { shard: self.held.shard, epoch: self.epoch, number, at, len };
         match self.ask(node, &Message::FetchFile(piece)).await? {

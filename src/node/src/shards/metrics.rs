@@ -17,6 +17,7 @@ pub(crate) struct ShardsMetrics {
     pub(super) copies: Gauge<i64, AtomicI64>,
     pub(super) copied: Counter,
     pub(super) copied_bytes: Counter,
+    pub(super) copies_held_up: Counter,
     pub(super) frames_read: Counter,
     pub(super) reads_dropped: Counter,
     pub(super) damaged: Counter,
@@ -43,6 +44,8 @@ impl ShardsMetrics {
             "Bytes of sealed files that came from others",
             self.copied_bytes,
         );
+        let help = "Milliseconds that copies waited because of storage.copy_bytes_per_second";
+        registry.register("shards_copies_held_up_ms", help, self.copies_held_up);
         let help = "Frames read from this node's files for holders that lag and for coordinators";
         registry.register("shards_frames_read", help, self.frames_read);
         let help = "Questions for frames that were not taken because too many were being read";

@@ -36,6 +36,7 @@ mod files;
 mod held;
 mod metrics;
 mod moving;
+mod pace;
 mod reading;
 mod scrubbing;
 mod store;
@@ -70,6 +71,7 @@ pub(crate) use files::Files;
 pub(crate) use held::{Held, Serving};
 pub(crate) use metrics::ShardsMetrics;
 pub(crate) use moving::Unmoved;
+pub(crate) use pace::Pace;
 pub(crate) use scrubbing::WAITING;
 
 /// Between two looks at the clock.
@@ -149,6 +151,8 @@ pub(crate) struct Around {
     pub(crate) metrics: ShardsMetrics,
     /// How many holders a new span gets, where so many nodes live.
     pub(crate) spread: usize,
+    /// How fast copies come.
+    pub(crate) pace: Pace,
     /// This node is about to stop: others lead better.
     pub(crate) leaving: AtomicBool,
     /// Shards in which a reader met damage.

@@ -38,7 +38,7 @@ use crate::metadata::Metadata;
 use crate::node::Shard;
 use crate::open::{self, StartError};
 use crate::ring::{Beside, Found, RingError, Rings};
-use crate::shards::{Around, Files, Meta, Place as Home, Shards, ShardsMetrics, WAITING};
+use crate::shards::{Around, Files, Meta, Pace, Place as Home, Shards, ShardsMetrics, WAITING};
 use crate::spans::lead::{Lead, Unled};
 use crate::spans::{Me, OpenedSpan, Sealed, base_of, is_here, span_of};
 use tidelog_wal::Store;
@@ -106,6 +106,7 @@ impl Start<'_> {
             limits: Limits::default(),
             metrics: ShardsMetrics::default(),
             spread: Spread::default().replicas,
+            pace: Pace::new(self.config.storage.copy_bytes_per_second),
             leaving: AtomicBool::new(false),
             spoiled,
             changes: watch::Sender::new(0),

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::peers::{Identity, Peers, Settings};
 use crate::ring::Rings;
-use crate::shards::{Around, Files, Place, Shards, ShardsMetrics, WAITING};
+use crate::shards::{Around, Files, Pace, Place, Shards, ShardsMetrics, WAITING};
 use crate::spans::Me;
 
 const CLUSTER: [u8; 16] = [7; 16];
@@ -166,6 +166,7 @@ impl Cluster {
             // A holder that lags is soon served from the files.
             limits: Limits { memory_bytes: 128 * 1024, ..Limits::default() },
             spread: 3,
+            pace: Pace::new(None),
             leaving: AtomicBool::new(false),
             spoiled,
             changes: watch::Sender::new(0),
