@@ -176,8 +176,9 @@ impl Happening {
                 // What others lost before has to be there again: two copies may go, not three.
                 cluster.until_whole();
                 cluster.node(host).kill();
-                let rotten = rot(&cluster.disks[host - 1].data(), chance);
-                cluster.rotten.push(rotten);
+                let data = cluster.disks[host - 1].data();
+                let rotten = rot(&data, chance);
+                cluster.rotten.push(rotten.strip_prefix(&data).unwrap().to_owned());
                 cluster.spawn(host);
                 cluster.until_it_listens(host);
             }

@@ -46,7 +46,8 @@ pub(crate) struct Cluster<'a> {
     network: &'a Network,
     nodes: Vec<Node>,
     disks: Vec<Disk>,
-    /// Files that a bit was changed in, and that nobody may have read since.
+    /// Files that a bit was changed in, and that nobody may have read since, below a node's folder of shards. Frames have a
+    /// checksum, and what is between them has none: a node that lacks such a file may have got it as it is.
     rotten: Vec<PathBuf>,
     chance: Chance,
 }

@@ -106,7 +106,9 @@ impl Held {
             return Err(Unmoved::TakesNothing { to, state });
         }
         let frames = leader.lacks(&replica).unwrap_or(0);
-        let silent = leader.laggards(self.around.now(), SILENT).contains(&replica);
+        // A span that has just begun has heard from nobody yet.
+        let silent = !self.around.is_alive(&rules.state, to)
+            || leader.laggards(self.around.now(), SILENT).contains(&replica);
         if silent || frames > WINDOW_FRAMES as u64 {
             return Err(Unmoved::Behind { shard, to, frames });
         }
