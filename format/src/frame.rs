@@ -211,11 +211,15 @@ impl<'a> Frame<'a> {
         Ok(())
     }
 
+    /// Bytes of header, entries and table: padding is behind them.
+    pub fn payload_len(&self) -> usize {
+        HEADER_LEN + le::index(self.header.body_len)
+    }
+
     /// Whether the bytes between body and block boundary are zero, as they must be. Recovery ignores it,
     /// verification reports it.
     pub fn padding_is_zero(&self) -> bool {
-        le::is_zero(&self.bytes[HEADER_LEN + le::index(self.header.body_len)..])
-            && le::is_zero(&self.bytes[84..HEADER_LEN])
+        le::is_zero(&self.bytes[self.payload_len()..]) && le::is_zero(&self.bytes[84..HEADER_LEN])
     }
 
     /// What the next frame's header carries as its chain.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tidelog_format::block::{BLOCK, BLOCK_U64};
 use tidelog_format::entry::EntryKind;
 use tidelog_format::frame::{Frame, FrameHeader};
@@ -44,6 +44,14 @@ pub struct ReadyFrame {
 }
 
 impl ReadyFrame {
+    /// Of a frame that was read from a disk. No checksum covers its padding, so that is what its leader has made it, zero,
+    /// whatever the disk has made of it since.
+    pub(crate) fn read(frame: &Frame<'_>) -> ReadyFrame {
+        let mut bytes = BytesMut::from(frame.bytes());
+        bytes[frame.payload_len()..].fill(0);
+        ReadyFrame { header: frame.header, next_chain: frame.next_chain(), bytes: bytes.freeze() }
+    }
+
     fn opens_segment(&self) -> bool {
         self.header.block_index == 0
     }

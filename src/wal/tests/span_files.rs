@@ -92,6 +92,17 @@ fn frames_of_any_range_come_back_as_their_leader_has_made_them() {
 }
 
 #[test]
+fn bytes_that_rotted_where_no_checksum_is_do_not_come_to_others() {
+    let (sim, all) = sealed_span();
+    let (file, position) = place_of(&sim, &all[3]);
+    sim.flip_bit(&file, position + all[3].bytes.len() as u64 - 5, 3).unwrap();
+    with_files(&sim, async |files| {
+        let found = files.frames(all[3].header.lsn, all[4].header.lsn, usize::MAX).await.unwrap();
+        assert!(found.frames[0].bytes == all[3].bytes);
+    });
+}
+
+#[test]
 fn a_range_is_read_in_bounded_pieces_that_go_on_where_the_one_before_ended() {
     let (sim, all) = open_span();
     with_files(&sim, async |files| {

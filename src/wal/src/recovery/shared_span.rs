@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use bytes::Bytes;
 use tidelog_format::Salt;
 use tidelog_format::frame::Frame;
 use tidelog_format::scan::Expect;
@@ -124,12 +123,7 @@ impl<D: Disk> Recovery<'_, D> {
         if !self.resumes {
             return self.index.note_frame(frame);
         }
-        let bytes = Bytes::copy_from_slice(frame.bytes());
-        self.uncommitted.push_back(ReadyFrame {
-            header: frame.header,
-            next_chain: frame.next_chain(),
-            bytes,
-        });
+        self.uncommitted.push_back(ReadyFrame::read(frame));
         let committed = self.committed;
         while let Some(first) = pop_committed(&mut self.uncommitted, committed) {
             if let Some(view) = first.view() {

@@ -1,7 +1,6 @@
 //! Frames by LSN: for holders that lag, and for coordinators. What is damaged is left out, what is intact behind it is found:
 //! each block may begin a frame.
 
-use bytes::Bytes;
 use tidelog_format::block::{BLOCK, BLOCK_U64};
 use tidelog_format::frame::Frame;
 use tidelog_format::scan::{Expect, Found, scan, scan_unverified};
@@ -198,12 +197,7 @@ impl Search {
                 return true;
             }
             self.bytes += len;
-            let bytes = Bytes::copy_from_slice(frame.bytes());
-            self.found.frames.push(ReadyFrame {
-                header: frame.header,
-                next_chain: frame.next_chain(),
-                bytes,
-            });
+            self.found.frames.push(ReadyFrame::read(frame));
         }
         self.behind = lsn.saturating_add(1);
         self.next = Some(SpanEnd { lsn: self.behind, chain: frame.next_chain() });
