@@ -104,7 +104,9 @@ fn a_request_is_handed_on_once_and_a_leader_that_is_gone_is_named() {
     let mut cluster = Cluster::of_three();
     let topic = json!({"name": "t", "partitions": 1}).to_string();
     ok(&cluster.post(3, "/v1/topics", JSON, topic.as_bytes()));
-    described(&cluster, 1, "t");
+    for node in 1..=3 {
+        described(&cluster, node, "t");
+    }
     let mut leads = |node: usize| {
         let headers = "Content-Type: text/plain\r\nTidelog-Forwarded: 9\r\n";
         let mut http = Http::new(cluster.node(node).address());
@@ -115,8 +117,11 @@ fn a_request_is_handed_on_once_and_a_leader_that_is_gone_is_named() {
         }
         answer.is_success()
     };
-    let leaders: Vec<usize> = (1..=3).filter(|node| leads(*node)).collect();
-    let [leader] = leaders[..] else { panic!("{leaders:?} lead") };
+    // Leaders are spread meanwhile.
+    let leader = wait::until("one node to lead", || {
+        let leaders: Vec<usize> = (1..=3).filter(|node| leads(*node)).collect();
+        <[usize; 1]>::try_from(leaders).ok().map(|[leader]| leader)
+    });
     let other = if leader == 1 { 2 } else { 1 };
     ok(&cluster.post(other, "/v1/topics/t/records", "text/plain", b"y"));
     assert!(cluster.get(other, "/metrics").text().contains("tidelog_forwarded_requests_total"));
