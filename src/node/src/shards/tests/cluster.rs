@@ -285,9 +285,11 @@ impl Cluster {
         let prefix = format!("{epoch:010}-");
         let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
         let of_span = entries.filter(|entry| entry.file_name().to_str().unwrap().starts_with(&prefix));
-        of_span
-            .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap()))
-            .collect()
+        // One that is being replaced may be gone by now.
+        let read = |entry: std::fs::DirEntry| {
+            Some((entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).ok()?))
+        };
+        of_span.filter_map(read).collect()
     }
 }
 
