@@ -29,6 +29,8 @@ pub enum Command {
     Workloads(Workloads),
     /// W2 and W3 through Tidelog's Kafka port, with Redis streams beside it when Redis is installed
     Kafka(Kafka),
+    /// W1, W2 and W3 through the Kafka port of three servers that are one cluster, beside one server and three of fio's writers
+    Cluster(Cluster),
     /// How long a killed server takes until it stores again, with little and with much stored
     Restart(Restart),
     /// All of it, beside fio and the peers that are installed: one table, JSON, and a page with plots
@@ -74,6 +76,46 @@ pub struct Kafka {
     /// Seed of the records' bytes
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+/// `cluster`.
+#[derive(Debug, Args)]
+pub struct Cluster {
+    /// Directory on the disk to be measured: empty, missing, or left by an earlier bench
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// Bytes of a record's value, random
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub record: u32,
+    /// Turns under each load; the table shows medians
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub repeats: u32,
+    /// Seconds measured
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub seconds: u32,
+    /// Seconds of load before that, not measured
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=600))]
+    pub warmup: u32,
+    /// How the result is shown
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// The program `tidelog` [default: the one beside this program]
+    #[arg(long, value_name = "PATH")]
+    pub server: Option<PathBuf>,
+    /// Seed of the records' bytes
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+impl Cluster {
+    /// The loads.
+    pub fn cases(&self) -> Vec<Case> {
+        let case = |name, producers, batch| {
+            let shape = Shape { producers, batch, record: self.record, partitions: 1 };
+            Case { name, shape, retain_rarely: false }
+        };
+        vec![case("W1", 1, 1), case("W2", 64, 1), case("W3", 4, 1000)]
+    }
 }
 
 /// `restart`.

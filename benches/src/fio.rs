@@ -104,6 +104,21 @@ impl Fio {
         parse(&self.call(&timed(load, seconds, warmup), &job)?.stdout, "write")
     }
 
+    /// The same by so many jobs at once, each on its own part of the file; the figures of one of them.
+    ///
+    /// # Errors
+    /// As [`Fio::run`].
+    pub fn abreast(&self, load: Load, jobs: usize, seconds: u32, warmup: u32) -> Result<Figures, BenchError> {
+        let part = FILE / jobs.max(1) as u64 / BLOCK as u64 * BLOCK as u64;
+        let each = |number: u64| {
+            let mut job = job(&format!("writer{number}"), "write", number * part, part);
+            job.push("--sync=dsync".to_owned());
+            job
+        };
+        let jobs: Vec<String> = (0..jobs as u64).flat_map(each).collect();
+        parse(&self.call(&timed(load, seconds, warmup), &jobs)?.stdout, "write")
+    }
+
     /// Reads the file from its beginning for `seconds`, past the page cache.
     ///
     /// # Errors

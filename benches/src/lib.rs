@@ -49,6 +49,13 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), BenchError> {
             served::report::write(&contests?, kafka.output, out)?;
             return tidied;
         }
+        Command::Cluster(cluster) => {
+            let place = Place::claim(&cluster.dir)?;
+            let reports = served::cluster::run(&cluster, &place);
+            let tidied = place.tidy();
+            served::cluster::write(&reports?, cluster.output, out)?;
+            return tidied;
+        }
         Command::Restart(restart) => {
             let place = Place::claim(&restart.dir)?;
             let reports = served::restart::run(&restart, &place);

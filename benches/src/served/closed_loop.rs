@@ -33,7 +33,7 @@ pub struct Served {
     pub bytes: u64,
     /// From sending to the answer, ns.
     pub latency: Histogram<u64>,
-    /// Processor seconds of the server.
+    /// Processor seconds of all servers.
     pub cpu_seconds: f64,
 }
 
@@ -61,7 +61,7 @@ struct Shared {
 /// # Errors
 /// The first failure of a connection; those of /proc.
 pub fn drive<C: Committer + 'static>(
-    server: &Process,
+    servers: &[Process],
     plan: Plan,
     (records, bytes): (u64, u64),
     connect: impl AsyncFn(usize) -> Result<C, BenchError>,
@@ -85,11 +85,11 @@ pub fn drive<C: Committer + 'static>(
         }
         let measuring = async {
             tokio::time::sleep(plan.before).await;
-            let begun = (Instant::now(), server.cpu_seconds()?);
+            let begun = (Instant::now(), cpu_seconds(servers)?);
             shared.phase.set(Phase::Measuring);
             tokio::time::sleep(plan.measured).await;
             shared.phase.set(Phase::Over);
-            Ok::<_, BenchError>((begun.0.elapsed().as_secs_f64(), server.cpu_seconds()? - begun.1))
+            Ok::<_, BenchError>((begun.0.elapsed().as_secs_f64(), cpu_seconds(servers)? - begun.1))
         };
         let measured = tokio::select! {
             measured = measuring => measured?,
@@ -107,6 +107,10 @@ pub fn drive<C: Committer + 'static>(
     let commits = shared.commits.get();
     let latency = shared.latency.borrow().clone();
     Ok(Served { seconds, records: commits * records, bytes: commits * bytes, latency, cpu_seconds })
+}
+
+fn cpu_seconds(servers: &[Process]) -> Result<f64, BenchError> {
+    servers.iter().map(Process::cpu_seconds).sum()
 }
 
 /// A histogram for the latencies of a run.

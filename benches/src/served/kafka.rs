@@ -30,10 +30,34 @@ const TIMEOUT_MS: i32 = 30_000;
 /// # Errors
 /// A refused commit; a lost connection.
 pub fn drive(server: &Process, shape: Shape, pool: &Pool, plan: Plan) -> Result<Served, BenchError> {
+    drive_at(server.address(), std::slice::from_ref(server), shape, pool, plan)
+}
+
+/// The same with the one of several servers that leads.
+///
+/// # Errors
+/// As [`drive`].
+pub fn drive_at(
+    leader: SocketAddr,
+    servers: &[Process],
+    shape: Shape,
+    pool: &Pool,
+    plan: Plan,
+) -> Result<Served, BenchError> {
     let each = (u64::from(shape.batch), u64::from(shape.batch) * u64::from(shape.record));
     let requests = requests(pool);
-    let connect = async |_| Connection::open(server.address(), requests.clone()).await;
-    closed_loop::drive(server, plan, each, connect, shape.producers as usize)
+    let connect = async |_| Connection::open(leader, requests.clone()).await;
+    closed_loop::drive(servers, plan, each, connect, shape.producers as usize)
+}
+
+/// Connects, asks for the topic, which creates it, and gives the response.
+///
+/// # Errors
+/// A lost connection.
+pub fn metadata_once(address: SocketAddr) -> Result<Vec<u8>, BenchError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(BenchError::file("starting a runtime for", "a client"))?;
+    runtime.block_on(async { Ok(Connection::open(address, std::rc::Rc::default()).await?.answer) })
 }
 
 /// Connects, makes one commit and waits until it is durable.

@@ -6,6 +6,7 @@
 //! from /proc. Servers take turns, run by run, so that all meet the same moods of the disk.
 
 pub mod closed_loop;
+pub mod cluster;
 pub mod discard;
 pub mod kafka;
 #[cfg(feature = "librdkafka")]

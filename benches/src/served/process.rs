@@ -35,6 +35,26 @@ impl Process {
         Process::kafka(command, program)
     }
 
+    /// Starts Tidelog on `dir` as a member of a cluster that others find at `first`, or as its first one; where others find
+    /// it.
+    ///
+    /// # Errors
+    /// As [`Process::tidelog`].
+    pub fn member(
+        program: &Path,
+        dir: &Path,
+        first: Option<SocketAddr>,
+    ) -> Result<(Process, SocketAddr), BenchError> {
+        let peer = free_address(program)?;
+        let mut command = Command::new(program);
+        command.args(["serve", "--http", "127.0.0.1:0", "--kafka", "127.0.0.1:0", "--peer"]);
+        command.arg(peer.to_string()).arg("--data").arg(dir);
+        if let Some(first) = first {
+            command.args(["--join", &first.to_string()]);
+        }
+        Ok((Process::kafka(command, program)?, peer))
+    }
+
     /// Starts this program once more, as a server that throws away what it is sent.
     ///
     /// # Errors
@@ -75,9 +95,8 @@ impl Process {
     /// When it does not start or does not listen in time.
     pub fn redis(dir: &Path) -> Result<Process, BenchError> {
         let program = Path::new("redis-server");
-        // Redis takes no port 0; a port that was free a moment ago is free.
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = free.map_err(BenchError::file("finding a port for", program))?;
+        // Redis takes no port 0.
+        let address = free_address(program)?;
         let mut command = Command::new(program);
         command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string()]);
         command.args(["--appendonly", "yes", "--appendfsync", "always", "--save", ""]);
@@ -142,6 +161,12 @@ impl Process {
     pub fn cpu_seconds(&self) -> Result<f64, BenchError> {
         cpu::seconds_of(self.child.id())
     }
+}
+
+/// An address for a program that takes no port 0: a port that was free a moment ago is free.
+fn free_address(program: &Path) -> Result<SocketAddr, BenchError> {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    free.map_err(BenchError::file("finding a port for", program))
 }
 
 impl Drop for Process {

@@ -34,7 +34,7 @@ pub fn http(server: &Process, plan: Plan) -> Result<Served, BenchError> {
         stream.set_nodelay(true).map_err(BenchError::Connection)?;
         Ok(Connection { stream, requests: Rc::clone(&requests), answer: Vec::new() })
     };
-    closed_loop::drive(server, plan, (POINTS, bytes), connect, CONNECTIONS)
+    closed_loop::drive(std::slice::from_ref(server), plan, (POINTS, bytes), connect, CONNECTIONS)
 }
 
 /// Metric, host and timestamp of a point: a thousand hosts with one metric each, second by second.

@@ -32,7 +32,7 @@ pub fn drive(server: &Process, shape: Shape, seed: u64, plan: Plan) -> Result<Se
     let commits: Rc<Vec<Vec<u8>>> = Rc::new((0..prepared).map(|_| pipeline(shape, &entropy)).collect());
     let each = (u64::from(shape.batch), u64::from(shape.batch) * u64::from(shape.record));
     let connect = async |_| Connection::open(server.address(), Rc::clone(&commits), shape.batch).await;
-    closed_loop::drive(server, plan, each, connect, shape.producers as usize)
+    closed_loop::drive(std::slice::from_ref(server), plan, each, connect, shape.producers as usize)
 }
 
 fn pipeline(shape: Shape, entropy: &Entropy) -> Vec<u8> {
