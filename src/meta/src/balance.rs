@@ -62,8 +62,7 @@ pub struct Skew {
 impl State {
     /// How far the nodes that take something new, and the shards, are from being balanced.
     pub fn skew(&self) -> Skew {
-        let writable = self.nodes.iter().filter(|(_, node)| node.state == NodeState::ReadWrite);
-        let nodes: Vec<u64> = writable.map(|(number, _)| *number).collect();
+        let nodes: Vec<u64> = self.takers().map(|(number, _)| number).collect();
         let partitions = by_class(self).values().map(skew).max().unwrap_or(0);
         Skew { leaders: skew(&leads(self, &nodes)), copies: skew(&held(self, &nodes)), partitions }
     }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::member::NodeState;
 use crate::span::Span;
 use crate::spread::Spread;
 use crate::state::State;
@@ -56,12 +55,7 @@ pub enum Needed {
 impl State {
     /// How many spans of a shard have fewer copies that may stay than are wanted.
     pub fn spans_short(&self, shard: u64) -> usize {
-        let takers: Vec<u64> = self
-            .nodes
-            .iter()
-            .filter(|(_, node)| node.state == NodeState::ReadWrite)
-            .map(|(node, _)| *node)
-            .collect();
+        let takers: Vec<u64> = self.takers().map(|(node, _)| node).collect();
         let stays = |node| self.nodes.get(&node).is_some_and(|known| known.state.stays());
         let short = |span: &&Span| is_short(span, stays, &takers, Spread::default().replicas);
         self.chains.get(&shard).map_or(0, |chain| chain.spans.iter().filter(short).count())
@@ -72,10 +66,7 @@ impl State {
     /// # Errors
     /// There are too few of them.
     pub fn check_can_be_emptied(&self, node: u64) -> Result<(), Needed> {
-        let takes = |(number, known): &(&u64, &crate::member::Node)| {
-            **number != node && known.state == NodeState::ReadWrite
-        };
-        let others = self.nodes.iter().filter(takes).count();
+        let others = self.takers().filter(|(number, _)| *number != node).count();
         let held = self.spans().filter(|(_, span)| span.is_on(node));
         let most = held.max_by_key(|(_, span)| span.replicas.len());
         match most {
@@ -119,7 +110,7 @@ impl Span {
 mod tests {
     use super::*;
     use crate::cluster_tests::{cluster, register, span_on};
-    use crate::{Command, Manifest, Retention};
+    use crate::{Command, Manifest, NodeState, Retention};
 
     fn set(state: &mut State, node: u64, to: NodeState) {
         let was = state.nodes[&node].state;

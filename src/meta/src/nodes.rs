@@ -12,6 +12,12 @@ impl State {
         self.nodes.last_key_value().map_or(1, |(last, _)| last.saturating_add(1))
     }
 
+    /// The nodes that take new copies and new spans, alive or not, by number.
+    pub fn takers(&self) -> impl Iterator<Item = (u64, &Node)> {
+        let takes = |(_, node): &(&u64, &Node)| node.state == NodeState::ReadWrite;
+        self.nodes.iter().filter(takes).map(|(number, node)| (*number, node))
+    }
+
     /// Which node a data directory is.
     pub fn node_of(&self, store: StoreId) -> Option<u64> {
         self.nodes.iter().find(|(_, node)| node.store == store).map(|(number, _)| *number)

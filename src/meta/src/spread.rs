@@ -9,7 +9,6 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::chains::WIDE;
-use crate::member::NodeState;
 use crate::span::{Leader, MAX_REPLICAS, NewSpan, Replica};
 use crate::state::State;
 
@@ -84,8 +83,7 @@ impl Facts {
             let has_room = self.nodes.get(node).is_some_and(|heard| heard.free_bytes >= spread.least_free);
             has_room && self.is_alive(*node, spread)
         };
-        let writable = state.nodes.iter().filter(|(_, node)| node.state == NodeState::ReadWrite);
-        let mut takers: Vec<u64> = writable.map(|(number, _)| *number).filter(may).collect();
+        let mut takers: Vec<u64> = state.takers().map(|(number, _)| number).filter(may).collect();
         takers.sort_by_key(|node| {
             let free = self.nodes.get(node).map_or(0, |heard| heard.free_bytes >> 30);
             (Reverse(free), held.get(node).copied().unwrap_or(0), *node)
@@ -147,7 +145,7 @@ pub(crate) fn over_racks(state: &State, takers: &[u64], used: &BTreeSet<String>,
 pub(crate) mod tests {
     use super::*;
     use crate::cluster_tests::{cluster, register};
-    use crate::{Command, Retention};
+    use crate::{Command, NodeState, Retention};
 
     /// All nodes alive, each with so many GiB of room.
     pub(crate) fn facts(free: &[(u64, u64)]) -> Facts {

@@ -21,9 +21,7 @@ use crate::node::{LivePartition, LiveTopic, Node};
 use crate::open::StartError;
 use crate::routing::Durability;
 use crate::shards::Shards;
-use tidelog_meta::{
-    Command, Illegal, MetaError, NodeState, Retention, Spread, State, place, place_span, plan,
-};
+use tidelog_meta::{Command, Illegal, MetaError, Retention, Spread, State, place, place_span, plan};
 
 /// So long the answer to who makes a topic waits for its partitions to live.
 const SERVED: Duration = Duration::from_secs(5);
@@ -217,9 +215,8 @@ impl Node {
 
     /// How many shards the topics without limits are spread over: so many for each node.
     fn shards_wanted(&self) -> u32 {
-        let takes = |node: &&tidelog_meta::Node| node.state == NodeState::ReadWrite;
         let nodes = match &self.replicated {
-            Some(_) => self.metadata.read(|state| state.nodes.values().filter(takes).count()),
+            Some(_) => self.metadata.read(|state| state.takers().count()),
             None => 1,
         };
         self.config.storage.shards.saturating_mul(u32::try_from(nodes).unwrap_or(1)).max(1)

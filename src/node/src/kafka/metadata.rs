@@ -143,9 +143,11 @@ fn by_id(node: &Node, topic_id: Uuid) -> MetadataResponseTopic {
 }
 
 fn describe(node: &Node, state: &State, topic: &LiveTopic) -> MetadataResponseTopic {
+    let knows = knows(node);
     let partitions = (0..).zip(&topic.partitions).map(|(partition_index, partition)| {
-        let seat = known_seat(node, state, partition.shard);
-        let LeaderIdAndEpoch { leader_id, leader_epoch } = leader(state, &seat, ours(node, partition));
+        let seat = known_seat(knows, state, partition.shard);
+        let ours = ours(node, partition).filter(|_| knows);
+        let LeaderIdAndEpoch { leader_id, leader_epoch } = leader(state, &seat, ours);
         let code = if leader_id == NOBODY { ErrorCode::LeaderNotAvailable } else { ErrorCode::None };
         MetadataResponsePartition {
             error_code: code.into(),
@@ -168,14 +170,19 @@ fn describe(node: &Node, state: &State, topic: &LiveTopic) -> MetadataResponseTo
 
 /// This node as the leader of a partition, if it is.
 fn ours(node: &Node, partition: &LivePartition) -> Option<LeaderIdAndEpoch> {
-    let wal = partition.led().ok().filter(|_| node.metadata.sick().is_none())?;
+    let wal = partition.led().ok()?;
     Some(LeaderIdAndEpoch { leader_id: broker(node), leader_epoch: epoch(wal) })
 }
 
-/// Who leads a shard. A node that has left the others knows of nobody: what it heard last becomes wrong.
-fn known_seat(node: &Node, state: &State, shard: u64) -> Seat {
+/// Whether this node knows who leads: of one that has left the others, what it heard last becomes wrong.
+fn knows(node: &Node) -> bool {
+    node.metadata.sick().is_none()
+}
+
+/// Who leads a shard; nobody as far as a node knows that does not.
+fn known_seat(knows: bool, state: &State, shard: u64) -> Seat {
     let seat = seat(state, shard);
-    if node.metadata.sick().is_some() { Seat { leader: None, ..seat } } else { seat }
+    Seat { leader: seat.leader.filter(|_| knows), ..seat }
 }
 
 /// The broker that leads a partition. Of what this node leads its log knows best.
@@ -193,7 +200,7 @@ pub(super) fn current_leader(node: &Node, topic: &LiveTopic, index: i32) -> Lead
     // Who leads and is stopping has nobody to name yet.
     let elsewhere = found.filter(|partition| partition.led().is_err());
     let named = elsewhere.map(|partition| {
-        node.metadata.read(|state| leader(state, &known_seat(node, state, partition.shard), None))
+        node.metadata.read(|state| leader(state, &known_seat(knows(node), state, partition.shard), None))
     });
     named.filter(|named| named.leader_id != NOBODY).unwrap_or_default()
 }

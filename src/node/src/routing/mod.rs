@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidelog_meta::{METADATA_SHARD, Node as Listed, NodeState, Span, SpanState, Spread, State};
+use tidelog_meta::{METADATA_SHARD, Node as Listed, Span, SpanState, Spread, State};
 use tidelog_proto::http::admin::{PartitionDescription, TopicDescription, durability};
 use tidelog_proto::http::error::ErrorCode;
 
@@ -96,8 +96,7 @@ pub(crate) async fn until_led(node: &Node, topic: Arc<LiveTopic>, number: u32) -
 
 /// How many holders a new span gets, if all nodes that take one live.
 pub(crate) fn wanted(state: &State) -> usize {
-    let takers = state.nodes.values().filter(|node| node.state == NodeState::ReadWrite).count();
-    takers.min(Spread::default().replicas)
+    state.takers().count().min(Spread::default().replicas)
 }
 
 /// What an acknowledgement means: on how many of how many disks a record is durable.
@@ -149,9 +148,10 @@ pub(crate) async fn within<T>(
         return Ok(durable.await);
     }
     tokio::time::timeout(patience, durable).await.map_err(|_| {
-        let seat = node.metadata.read(|state| seat(state, shard));
-        let Durability { quorum, .. } = node.metadata.read(|state| Durability::of(state, [shard]));
-        Unheld { shard, quorum, holders: seat.holders, patience }
+        node.metadata.read(|state| {
+            let Durability { quorum, .. } = Durability::of(state, [shard]);
+            Unheld { shard, quorum, holders: seat(state, shard).holders, patience }
+        })
     })
 }
 

@@ -146,20 +146,14 @@ impl Around {
 impl Held {
     /// Whether the span is led here, and may be ended only because it would be better elsewhere.
     fn may_go_on(&self, epoch: u32) -> bool {
-        let rules = self.rules();
-        let leads = |leader: &&Leader| leader.leads() && !leader.is_handing_over();
-        rules.leader_of(epoch).filter(leads).is_some() && self.around.now() >= rules.rests_until
+        self.rules().may_end(epoch, self.around.now()).is_some()
     }
 
     /// Has the span that is led here go on at another place, if that can be done now and makes a difference.
     fn go_on_at(self: &Arc<Held>, epoch: u32, next: &Place) {
         let mut rules = self.rules();
         let now = self.around.now();
-        let leads = |leader: &&Leader| leader.leads() && !leader.is_handing_over();
-        let Some(leader) = rules.leader_of(epoch).filter(leads) else { return };
-        if now < rules.rests_until {
-            return;
-        }
+        let Some(leader) = rules.may_end(epoch, now) else { return };
         let (span, committed) = (leader.span().clone(), leader.committed());
         let to = next.replicas.iter().find(|replica| replica.node == next.leader.node).map(replica_of);
         let to = to.filter(|to| span.replicas.contains(to));
@@ -193,6 +187,12 @@ impl Held {
 }
 
 impl Rules {
+    /// Who leads the span here, if it may be ended now only because it would be better elsewhere.
+    fn may_end(&self, epoch: u32, now: Duration) -> Option<&Leader> {
+        let leads = |leader: &&Leader| leader.leads() && !leader.is_handing_over();
+        self.leader_of(epoch).filter(leads).filter(|_| now >= self.rests_until)
+    }
+
     /// A new span has begun: it may be ended for a good reason at once.
     pub(super) fn forget_wishes(&mut self) {
         (self.onward, self.rests_until) = (None, Duration::ZERO);

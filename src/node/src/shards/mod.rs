@@ -53,19 +53,17 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use tidelog_meta::{
-    Command, Facts, Heard, METADATA_SHARD, MetaStore, Outcome, SpanState, State, StoreId, Unavailable,
-};
+use tidelog_meta::{Command, Facts, Heard, METADATA_SHARD, MetaStore, Outcome, State, StoreId, Unavailable};
 use tidelog_proto::peer::Message;
 use tidelog_replica::leader::Limits;
-use tidelog_replica::span::Replica;
+use tidelog_replica::span::{Replica, SpanState};
 use tidelog_wal::{Options, ShardSpec, Store, Wal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use crate::peers::{Handler, Lane, Peer, Peers, Reply};
 use crate::ring::{Beside, RingError, Rings};
-use crate::spans::Me;
+use crate::spans::{Me, span_of};
 
 pub(crate) use files::Files;
 pub(crate) use held::{Held, Serving};
@@ -267,11 +265,9 @@ impl Shards {
     /// it last. False also when the metadata cannot be read.
     pub(crate) async fn leads_surely(&self, shard: u64, epoch: u32) -> bool {
         let Ok(state) = self.around.meta.read().await else { return false };
-        let me = self.around.me.process();
-        state.last_span(shard).is_some_and(|last| {
-            let leads = (last.leader.node, last.leader.incarnation) == (me.node, me.incarnation);
-            last.epoch == epoch && last.state == SpanState::Open && leads
-        })
+        let last = state.last_span(shard).filter(|last| last.epoch == epoch);
+        last.map(|last| span_of(shard, last))
+            .is_some_and(|span| span.state == SpanState::Open && span.is_led_by(&self.around.me.process()))
     }
 
     /// Waits until this process leads the shards that nobody else holds, or has given up waiting: a shard whose end is

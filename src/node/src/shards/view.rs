@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tidelog_format::Salt;
-use tidelog_meta::{Leader, NewSpan, NodeState, State, StoreId};
+use tidelog_meta::{Leader, NewSpan, State, StoreId};
 use tidelog_replica::follower::View;
 use tidelog_replica::sealer;
 use tidelog_replica::span::{Replica, Span};
@@ -49,9 +49,8 @@ pub(super) fn lost(state: &State, shard: u64, epoch: u32) -> Vec<Replica> {
 
 /// Nodes that take new copies, alive or not; `turn` says who comes first.
 pub(super) fn takers(state: &State, turn: usize) -> Vec<Replica> {
-    let takes = state.nodes.iter().filter(|(_, known)| known.state == NodeState::ReadWrite);
     let mut takers: Vec<Replica> =
-        takes.map(|(node, known)| Replica { node: *node, store: known.store.0 }).collect();
+        state.takers().map(|(node, known)| replica_of(&known.replica(node))).collect();
     if let Some(turn) = turn.checked_rem(takers.len()) {
         takers.rotate_left(turn);
     }
