@@ -9,6 +9,7 @@ use tidelog_io::BackendKind;
 use tidelog_wal::{Options, OptionsError};
 
 use crate::all::args::All;
+use crate::served::closed_loop::Plan;
 use crate::workload::Case;
 
 /// Load generator: measures Tidelog and, beside it, what the disk gives.
@@ -40,18 +41,12 @@ pub enum Command {
     Discard,
 }
 
-/// `kafka`.
+/// How servers are loaded through their Kafka ports.
 #[derive(Debug, Args)]
-pub struct Kafka {
+pub struct Port {
     /// Directory on the disk to be measured: empty, missing, or left by an earlier bench
     #[arg(long)]
     pub dir: PathBuf,
-    /// Connections, each with one commit in flight; with it or --batch one load is run in place of W2 and W3
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub connections: Option<u32>,
-    /// Records per commit
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub batch: Option<u32>,
     /// Bytes of a record's value, random
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub record: u32,
@@ -70,50 +65,55 @@ pub struct Kafka {
     /// The program `tidelog` [default: the one beside this program]
     #[arg(long, value_name = "PATH")]
     pub server: Option<PathBuf>,
-    /// Don't run Redis
-    #[arg(long)]
-    pub no_redis: bool,
     /// Seed of the records' bytes
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+impl Port {
+    /// How long a load runs.
+    pub fn plan(&self) -> Plan {
+        Plan {
+            before: Duration::from_secs(self.warmup.into()),
+            measured: Duration::from_secs(self.seconds.into()),
+        }
+    }
+
+    fn case(&self, name: &'static str, producers: u32, batch: u32) -> Case {
+        let shape = Shape { producers, batch, record: self.record, partitions: 1 };
+        Case { name, shape, retain_rarely: false }
+    }
+}
+
+/// `kafka`.
+#[derive(Debug, Args)]
+pub struct Kafka {
+    /// How it is run.
+    #[command(flatten)]
+    pub port: Port,
+    /// Connections, each with one commit in flight; with it or --batch one load is run in place of W2 and W3
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub connections: Option<u32>,
+    /// Records per commit
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub batch: Option<u32>,
+    /// Don't run Redis
+    #[arg(long)]
+    pub no_redis: bool,
 }
 
 /// `cluster`.
 #[derive(Debug, Args)]
 pub struct Cluster {
-    /// Directory on the disk to be measured: empty, missing, or left by an earlier bench
-    #[arg(long)]
-    pub dir: PathBuf,
-    /// Bytes of a record's value, random
-    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
-    pub record: u32,
-    /// Turns under each load; the table shows medians
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub repeats: u32,
-    /// Seconds measured
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
-    pub seconds: u32,
-    /// Seconds of load before that, not measured
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=600))]
-    pub warmup: u32,
-    /// How the result is shown
-    #[arg(long, value_enum, default_value_t = Output::Table)]
-    pub output: Output,
-    /// The program `tidelog` [default: the one beside this program]
-    #[arg(long, value_name = "PATH")]
-    pub server: Option<PathBuf>,
-    /// Seed of the records' bytes
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
+    /// How it is run.
+    #[command(flatten)]
+    pub port: Port,
 }
 
 impl Cluster {
     /// The loads.
     pub fn cases(&self) -> Vec<Case> {
-        let case = |name, producers, batch| {
-            let shape = Shape { producers, batch, record: self.record, partitions: 1 };
-            Case { name, shape, retain_rarely: false }
-        };
+        let case = |name, producers, batch| self.port.case(name, producers, batch);
         vec![case("W1", 1, 1), case("W2", 64, 1), case("W3", 4, 1000)]
     }
 }
@@ -144,10 +144,7 @@ pub struct Restart {
 impl Kafka {
     /// The loads asked for.
     pub fn cases(&self) -> Vec<Case> {
-        let case = |name, producers, batch| {
-            let shape = Shape { producers, batch, record: self.record, partitions: 1 };
-            Case { name, shape, retain_rarely: false }
-        };
+        let case = |name, producers, batch| self.port.case(name, producers, batch);
         match (self.connections, self.batch) {
             (None, None) => vec![case("W2", 64, 1), case("W3", 4, 1000)],
             (connections, batch) => vec![case("given", connections.unwrap_or(1), batch.unwrap_or(1))],

@@ -43,17 +43,17 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), BenchError> {
         Command::Append(append) => (append.common, vec![Case::given(append.shape)], 1),
         Command::Workloads(workloads) => (workloads.common, workload::standard(), workloads.repeats),
         Command::Kafka(kafka) => {
-            let place = Place::claim(&kafka.dir)?;
+            let place = Place::claim(&kafka.port.dir)?;
             let contests = served::run(&kafka, &place);
             let tidied = place.tidy();
-            served::report::write(&contests?, kafka.output, out)?;
+            served::report::write(&contests?, kafka.port.output, out)?;
             return tidied;
         }
         Command::Cluster(cluster) => {
-            let place = Place::claim(&cluster.dir)?;
+            let place = Place::claim(&cluster.port.dir)?;
             let reports = served::cluster::run(&cluster, &place);
             let tidied = place.tidy();
-            served::cluster::write(&reports?, cluster.output, out)?;
+            served::cluster::write(&reports?, cluster.port.output, out)?;
             return tidied;
         }
         Command::Restart(restart) => {

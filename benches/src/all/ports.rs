@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::BenchError;
 use crate::all::args::All;
 use crate::all::outcome::{Goal, Outcome, Row};
-use crate::args::{Kafka, Output, Restart};
+use crate::args::{Kafka, Output, Port, Restart};
 use crate::cpu;
 use crate::fio::{Fio, Load};
 use crate::place::Place;
@@ -33,19 +33,17 @@ const MIB: f64 = 1_048_576.0;
 /// The first failure.
 pub(super) fn produce(args: &All, place: &Place) -> Result<Outcome, BenchError> {
     let mut outcome = Outcome::of("kafka");
-    let kafka = Kafka {
+    let port = Port {
         dir: args.dir.clone(),
-        connections: None,
-        batch: None,
         record: 256,
         repeats: args.repeats,
         seconds: args.seconds,
         warmup: args.warmup,
         output: Output::Table,
         server: args.server.clone(),
-        no_redis: false,
         seed: args.seed,
     };
+    let kafka = Kafka { port, connections: None, batch: None, no_redis: false };
     if served::redis::version().is_none() {
         outcome.notes.push("redis-server is not installed: it is left out".to_owned());
     }

@@ -18,9 +18,9 @@ use crate::args::{self, Output};
 use crate::fio::{Figures, Fio, Load};
 use crate::place::Place;
 use crate::report::median;
-use crate::served::closed_loop::{Plan, Served};
+use crate::served::closed_loop::Served;
 use crate::served::process::Process;
-use crate::served::{beside_us, kafka, pool};
+use crate::served::{beside_us, kafka, pool, report};
 use crate::workload::Case;
 
 const NODES: usize = 3;
@@ -71,15 +71,13 @@ struct Turns {
 ///
 /// # Errors
 /// The first failure.
-pub fn run(args: &args::Cluster, place: &Place) -> Result<Vec<Report>, BenchError> {
+pub fn run(cluster: &args::Cluster, place: &Place) -> Result<Vec<Report>, BenchError> {
+    let args = &cluster.port;
     let program = args.server.clone().map_or_else(|| beside_us("tidelog"), Ok)?;
     let fio = Fio::find(place.fio_file())?;
-    let plan = Plan {
-        before: Duration::from_secs(args.warmup.into()),
-        measured: Duration::from_secs(args.seconds.into()),
-    };
+    let plan = args.plan();
     let mut reports = Vec::new();
-    for case in args.cases() {
+    for case in cluster.cases() {
         let load = pool(case.shape, args.seed)?;
         let mut turns = Turns { case, one: Vec::new(), three: Vec::new(), fio: Vec::new() };
         for _ in 0..args.repeats {
@@ -224,13 +222,7 @@ impl Turns {
 /// # Errors
 /// When `out` does not take it.
 pub fn write(reports: &[Report], output: Output, out: &mut dyn Write) -> Result<(), BenchError> {
-    let text = match output {
-        Output::Table => format!("{}\n", table(reports)),
-        Output::Json => {
-            serde_json::to_string_pretty(reports).map_err(|error| BenchError::Output(error.into()))? + "\n"
-        }
-    };
-    out.write_all(text.as_bytes()).map_err(BenchError::Output)
+    report::print(reports, table, output, out)
 }
 
 fn table(reports: &[Report]) -> Table {

@@ -20,13 +20,12 @@ pub mod tail;
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::BenchError;
 use crate::args::{Kafka, Shape};
 use crate::place::Place;
 use crate::workload::{Case, Pool};
-use closed_loop::{Plan, Served};
+use closed_loop::Served;
 use process::Process;
 
 /// Longest batch that the server takes by default, bytes.
@@ -92,7 +91,7 @@ pub struct Contest {
 /// # Errors
 /// The first failure.
 pub fn run(args: &Kafka, place: &Place) -> Result<Vec<Contest>, BenchError> {
-    let tidelog = args.server.clone().map_or_else(|| beside_us("tidelog"), Ok)?;
+    let tidelog = args.port.server.clone().map_or_else(|| beside_us("tidelog"), Ok)?;
     let mut here = vec![Contender::Raw, Contender::RawLimit];
     if cfg!(feature = "librdkafka") {
         here.extend([Contender::Librdkafka, Contender::LibrdkafkaLimit]);
@@ -117,12 +116,9 @@ fn contest(
     place: &Place,
     tidelog: &std::path::Path,
 ) -> Result<Contest, BenchError> {
-    let plan = Plan {
-        before: Duration::from_secs(args.warmup.into()),
-        measured: Duration::from_secs(args.seconds.into()),
-    };
+    let plan = args.port.plan();
     let mut contest = Contest { case, runs: here.iter().map(|one| (*one, Vec::new())).collect() };
-    for _ in 0..args.repeats {
+    for _ in 0..args.port.repeats {
         for (contender, runs) in &mut contest.runs {
             let server = match contender {
                 Contender::Raw | Contender::Librdkafka => Process::tidelog(tidelog, &place.fresh_shard()?)?,
@@ -131,15 +127,15 @@ fn contest(
             };
             let served = match contender {
                 Contender::Raw | Contender::RawLimit => {
-                    kafka::drive(&server, case.shape, &pool(case.shape, args.seed)?, plan)?
+                    kafka::drive(&server, case.shape, &pool(case.shape, args.port.seed)?, plan)?
                 }
                 #[cfg(feature = "librdkafka")]
                 Contender::Librdkafka | Contender::LibrdkafkaLimit => {
-                    librdkafka::drive(&server, case.shape, args.seed, plan)?
+                    librdkafka::drive(&server, case.shape, args.port.seed, plan)?
                 }
                 #[cfg(not(feature = "librdkafka"))]
                 Contender::Librdkafka | Contender::LibrdkafkaLimit => continue,
-                Contender::Redis => redis::drive(&server, case.shape, args.seed, plan)?,
+                Contender::Redis => redis::drive(&server, case.shape, args.port.seed, plan)?,
             };
             runs.push(served);
         }

@@ -85,10 +85,20 @@ pub fn of(contest: &Contest) -> Vec<Report> {
 /// When `out` does not take it.
 pub fn write(contests: &[Contest], output: Output, out: &mut dyn Write) -> Result<(), BenchError> {
     let reports: Vec<Report> = contests.iter().flat_map(of).collect();
+    print(&reports, table, output, out)
+}
+
+/// Writes reports as a table, or as a JSON array.
+pub(super) fn print<R: Serialize>(
+    reports: &[R],
+    table: fn(&[R]) -> Table,
+    output: Output,
+    out: &mut dyn Write,
+) -> Result<(), BenchError> {
     let text = match output {
-        Output::Table => format!("{}\n", table(&reports)),
+        Output::Table => format!("{}\n", table(reports)),
         Output::Json => {
-            serde_json::to_string_pretty(&reports).map_err(|error| BenchError::Output(error.into()))? + "\n"
+            serde_json::to_string_pretty(reports).map_err(|error| BenchError::Output(error.into()))? + "\n"
         }
     };
     out.write_all(text.as_bytes()).map_err(BenchError::Output)

@@ -18,7 +18,7 @@ use crate::place::Place;
 use crate::report::median;
 use crate::served::closed_loop::Plan;
 use crate::served::process::Process;
-use crate::served::{beside_us, kafka, pool};
+use crate::served::{beside_us, kafka, pool, report};
 use crate::workload::Pool;
 
 /// Fills fast: a commit is a batch of 1,000 records.
@@ -116,13 +116,7 @@ fn kill_under_load(server: Process, load: &Pool) -> Result<(), BenchError> {
 /// # Errors
 /// When `out` does not take it.
 pub fn write(reports: &[Report], output: Output, out: &mut dyn Write) -> Result<(), BenchError> {
-    let text = match output {
-        Output::Table => format!("{}\n", table(reports)),
-        Output::Json => {
-            serde_json::to_string_pretty(reports).map_err(|error| BenchError::Output(error.into()))? + "\n"
-        }
-    };
-    out.write_all(text.as_bytes()).map_err(BenchError::Output)
+    report::print(reports, table, output, out)
 }
 
 fn table(reports: &[Report]) -> Table {
