@@ -16,3 +16,12 @@ pub(crate) mod peers;
 pub(crate) mod proxy;
 pub(crate) mod read;
 pub(crate) mod wait;
+
+use std::io::Write;
+
+/// Says that a test does not run, past the test runner's capture; a failure when everything has to run, as `variable` says.
+pub(crate) fn skip(variable: &str, why: &str) {
+    let required = std::env::var_os(variable).is_some_and(|required| required != "0");
+    assert!(!required, "{variable} is set, and {why}");
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+}

@@ -101,15 +101,9 @@ impl Node {
         (self.address, self.kafka) = (http, kafka);
     }
 
-    /// Number of the process.
-    pub(crate) fn process(&self) -> u32 {
-        self.child.as_ref().unwrap().id()
-    }
-
     /// SIGSTOP, or SIGCONT.
     pub(crate) fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").arg(signal).arg(self.process().to_string()).status();
-        assert!(sent.unwrap().success());
+        send(signal, self.child.as_ref().unwrap());
     }
 
     /// It takes other ports at its next start.
@@ -225,7 +219,12 @@ impl Drop for Node {
 
 /// Asks a process to end.
 pub(crate) fn terminate(child: &Child) {
-    let sent = Command::new("kill").arg("-TERM").arg(child.id().to_string()).status();
+    send("-TERM", child);
+}
+
+/// Sends a signal, named as kill's option.
+fn send(signal: &str, child: &Child) {
+    let sent = Command::new("kill").arg(signal).arg(child.id().to_string()).status();
     assert!(sent.unwrap().success());
 }
 
