@@ -110,13 +110,24 @@ fn ask_leader(stream: &mut TcpStream, topic: &str) -> Result<SocketAddr> {
     format!("{}:{}", broker.host, broker.port).parse().map_err(Error::other)
 }
 
+/// A time from one acknowledgement to the next that was longer than [`NOTICED`].
+#[derive(Debug)]
+pub(crate) struct Pause {
+    /// When it was over, counted from the stream's beginning.
+    #[expect(dead_code, reason = "for people")]
+    pub(crate) at: Duration,
+    pub(crate) took: Duration,
+    /// How each try ended, and when, counted from the first one's beginning.
+    #[expect(dead_code, reason = "for people")]
+    pub(crate) tried: Vec<(Duration, String)>,
+}
+
 /// What a stream of records came to.
 #[derive(Debug)]
 pub(crate) struct Sent {
     /// Values `0` to `count - 1` are acknowledged.
     pub(crate) count: u64,
-    /// Times from one acknowledgement to the next that were longer than [`NOTICED`].
-    pub(crate) pauses: Vec<Duration>,
+    pub(crate) pauses: Vec<Pause>,
     /// Tries that were not acknowledged, by what became of them.
     pub(crate) tried_again: BTreeMap<String, u32>,
 }
@@ -125,6 +136,7 @@ pub(crate) struct Sent {
 pub(crate) struct Stream {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
+    started: Instant,
     thread: JoinHandle<Sent>,
 }
 
@@ -134,7 +146,12 @@ impl Stream {
         let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (topic, stopping, counted) = (topic.to_owned(), Arc::clone(&stop), Arc::clone(&acknowledged));
         let thread = std::thread::spawn(move || run(Client::new(begin_with), &topic, &stopping, &counted));
-        Stream { stop, acknowledged, thread }
+        Stream { stop, acknowledged, started: Instant::now(), thread }
+    }
+
+    /// How long ago it began.
+    pub(crate) fn since(&self) -> Duration {
+        self.started.elapsed()
     }
 
     pub(crate) fn acknowledged(&self) -> u64 {
@@ -158,7 +175,7 @@ impl Stream {
 
 fn run(mut client: Client, topic: &str, stop: &AtomicBool, acknowledged: &AtomicU64) -> Sent {
     let mut sent = Sent { count: 0, pauses: Vec::new(), tried_again: BTreeMap::new() };
-    let id = wait_for_id(&client);
+    let (id, started) = (wait_for_id(&client), Instant::now());
     let mut last: Option<Instant> = None;
     while !stop.load(Ordering::SeqCst) {
         let value = sent.count.to_string();
@@ -168,15 +185,16 @@ fn run(mut client: Client, topic: &str, stop: &AtomicBool, acknowledged: &Atomic
             .push(&Record { timestamp: 1_000, value: Some(value.as_bytes()), ..Record::default() })
             .unwrap();
         let batch = builder.finish().unwrap().bytes().to_vec();
-        let begun = Instant::now();
+        let (begun, mut tried) = (Instant::now(), Vec::new());
         while let Some(why) = refusal(client.produce(topic, &batch)) {
+            tried.push((begun.elapsed(), why.clone()));
             *sent.tried_again.entry(why).or_default() += 1;
             assert!(begun.elapsed() < PATIENCE, "{sent:?}");
             std::thread::sleep(BACKOFF);
         }
         let now = Instant::now();
-        if let Some(last) = last.replace(now) {
-            sent.pauses.extend(Some(now - last).filter(|pause| *pause > NOTICED));
+        if let Some(took) = last.replace(now).map(|last| now - last).filter(|took| *took > NOTICED) {
+            sent.pauses.push(Pause { at: started.elapsed(), took, tried });
         }
         sent.count += 1;
         acknowledged.store(sent.count, Ordering::SeqCst);

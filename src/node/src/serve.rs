@@ -84,6 +84,10 @@ async fn live(mut config: Config) -> Result<bool, StartError> {
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
     }
+    // First, so that those who lead from now on find somebody who decides about spans, before and behind this node's end.
+    if let Some(member) = node.metadata.member() {
+        member.make_room().await;
+    }
     // Before connections end: clients hear who leads now, and find it there.
     if let Some(shards) = &node.replicated {
         shards.hand_over().await;

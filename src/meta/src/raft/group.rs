@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -101,6 +101,10 @@ pub struct Group {
     pub(super) store: StoreId,
     /// A leader that no quorum answered for so long, or a member that heard of none, has no quorum.
     pub(super) quorum_within: Duration,
+    /// A leader that was heard of so recently is not voted out.
+    pub(super) lease: Duration,
+    /// Another voter is about to lead: no command is taken here.
+    pub(super) makes_room: AtomicBool,
     machine: Machine,
     patience: Duration,
     comparing: tokio::task::JoinHandle<()>,
@@ -148,8 +152,21 @@ impl Group {
         let raft = raft.map_err(|fatal| GroupError::Raft(fatal.to_string()))?;
         let comparing = tokio::spawn(compare_hashes(raft.clone(), machine.checkpoint()));
         let quorum_within = Duration::from_millis(settings.election_ms.saturating_mul(2));
+        // As openraft has it: the longest silence.
+        let (lease, makes_room) = (quorum_within, AtomicBool::new(false));
         let (since, heard, patience) = (Instant::now(), AtomicU64::new(0), settings.patience);
-        let group = Group { raft, store, quorum_within, machine, patience, comparing, since, heard };
+        let group = Group {
+            raft,
+            store,
+            quorum_within,
+            lease,
+            makes_room,
+            machine,
+            patience,
+            comparing,
+            since,
+            heard,
+        };
         group.lead_if_alone().await?;
         Ok(group)
     }
@@ -215,9 +232,9 @@ impl Group {
         changed.map(|_| ()).map_err(|error| GroupError::Raft(error.to_string()))
     }
 
-    /// Whether this member leads, as far as it knows.
+    /// Whether this member leads, as far as it knows, and takes commands.
     pub fn leads(&self) -> bool {
-        self.raft.metrics().borrow().state.is_leader()
+        self.raft.metrics().borrow().state.is_leader() && !self.makes_room.load(Ordering::Relaxed)
     }
 
     /// Takes part no longer. The shard is the caller's to close.

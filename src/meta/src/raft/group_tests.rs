@@ -273,6 +273,37 @@ async fn when_the_leader_is_cut_off_another_one_leads_and_nothing_answered_is_lo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_makes_room_is_followed_at_once_and_not_after_an_election() {
+    let trio = Trio::new().await;
+    for turn in 0..3 {
+        let old = trio.open_shards(5).await;
+        let term = trio.group(old).standing().term;
+        let links = Links { net: trio.net.clone(), me: id(old) };
+        assert!(trio.group(old).make_room(&links, Duration::from_secs(120)).await, "turn {turn}");
+        let standing = trio.group(old).standing();
+        assert!(!standing.leads && standing.leader.is_some_and(|leader| leader.store != store(old)));
+        assert_eq!(standing.term, term + 1, "the first one that stood was elected");
+    }
+    trio.open_shards(5).await;
+    trio.agree().await;
+    let follower = trio.members.values().find(|(group, ..)| !group.leads()).unwrap();
+    let links = Links { net: trio.net.clone(), me: 0 };
+    assert!(!follower.0.make_room(&links, Duration::ZERO).await, "who does not lead has no room to make");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_cannot_make_room_leads_on() {
+    let trio = Trio::new().await;
+    let old = trio.open_shards(5).await;
+    trio.net.cut(0);
+    // The others do not hear of it: its questions go by a network that is cut.
+    let links = Links { net: trio.net.clone(), me: 0 };
+    assert!(!trio.group(old).make_room(&links, Duration::from_secs(2)).await);
+    assert_eq!(trio.open_shards(1).await, old);
+    trio.agree().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_members_come_back_from_their_directories_one_by_one_and_all_at_once() {
     let mut trio = Trio::new().await;
     let mut shards = 0;

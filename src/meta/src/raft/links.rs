@@ -41,6 +41,10 @@ enum Question {
     Vote(VoteRequest<u64>),
     /// Its piece stands behind the JSON.
     Install(InstallSnapshotRequest<Types>),
+    /// The leader of this term makes room: stand for election.
+    Stand {
+        term: u64,
+    },
 }
 
 type Answer<T, E = openraft::error::Infallible> = Result<T, RaftError<u64, E>>;
@@ -88,7 +92,20 @@ pub(super) async fn answer(raft: &Raft<Types>, message: Bytes) -> Result<Bytes, 
             question.data = piece.to_vec();
             encode(&raft.install_snapshot(question).await, &[])
         }
+        (Question::Stand { term }, _) => {
+            // One that comes late would cost a leader its place that makes room for nobody.
+            let asked = raft.metrics().borrow().current_term == term;
+            let stands = asked && raft.trigger().elect().await.is_ok();
+            encode(&stands, &[])
+        }
     }
+}
+
+/// Asks a member to stand for election, since the leader of this term makes room; whether it does.
+pub(super) async fn ask_to_stand(carrier: &impl Carrier, to: &Voter, term: u64) -> bool {
+    let Ok(question) = encode(&Question::Stand { term }, &[]) else { return false };
+    let answer = carrier.carry(to, question).await;
+    answer.ok().and_then(|answer| decode::<bool>(answer).ok()).is_some_and(|(stands, _)| stands)
 }
 
 /// The ways from this member to all others.

@@ -30,6 +30,7 @@ mod group;
 #[cfg(test)]
 pub(crate) mod group_tests;
 mod journal;
+mod leaving;
 mod links;
 mod machine;
 mod recovery;

@@ -20,6 +20,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 const ANSWER: Duration = Duration::from_secs(12);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long another member has to come to lead before this one stops: an election that goes wrong takes longer than one that
+/// nobody has begun.
+const ROOM: Duration = Duration::from_millis(1500);
 /// How long a message of the group may be under way.
 const CARRY: Duration = Duration::from_secs(5);
 
@@ -83,6 +86,17 @@ impl Member {
     /// Connections to the other nodes.
     pub(crate) fn peers(&self) -> &Peers {
         &self.peers
+    }
+
+    /// Has another member lead the group, if this one does. Without it the group would have nobody to decide anything until
+    /// this one's silence is noticed.
+    pub(crate) async fn make_room(&self) {
+        let begun = Instant::now();
+        if self.group.make_room(&OverPeers(self.peers.clone()), ROOM).await {
+            tracing::info!(after = ?begun.elapsed(), "another node leads the metadata's group");
+        } else if self.group.leads() && self.standing().voters.len() > 1 {
+            tracing::warn!("no other node leads the metadata's group yet: the others elect one");
+        }
     }
 
     /// Takes part no longer. The journal is the caller's to close.

@@ -296,13 +296,23 @@ impl Shards {
         }
     }
 
-    /// Has other holders lead what is led here, as far as there are any, and waits until they do.
+    /// Has other holders lead what is led here, as far as there are any, and waits until they do. What this node was named for
+    /// just before, or is meanwhile, it hands over as soon as it has begun to lead it.
     pub(crate) async fn hand_over(&self) {
         self.around.leaving.store(true, Ordering::Relaxed);
-        let leaving: Vec<Arc<Held>> = self.all().into_iter().filter(|held| held.hand_over()).collect();
-        let mut changes = self.changes();
+        let (mut left, mut changes) = (BTreeMap::new(), self.changes());
         let all_left = async {
-            while !leaving.iter().all(|held| held.is_led_elsewhere()) {
+            if let Ok(state) = self.around.meta.read().await
+                && let Err(error) = self.look(state, true).await
+            {
+                tracing::warn!(%error, "a shard cannot be opened while this node stops");
+            }
+            loop {
+                let handing_over = self.all().into_iter().filter(|held| held.hand_over());
+                left.extend(handing_over.map(|held| (held.shard, held)));
+                if left.values().all(|held| held.is_led_elsewhere()) {
+                    return;
+                }
                 tokio::select! {
                     _ = changes.changed() => {}
                     () = tokio::time::sleep(TICK) => {}

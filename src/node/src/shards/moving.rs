@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tidelog_meta::NodeState;
 use tidelog_replica::follower::WINDOW_FRAMES;
 use tidelog_replica::leader;
-use tidelog_replica::span::Replica;
+use tidelog_replica::span::{Replica, SpanState};
 
 use super::TICK;
 use super::held::{Held, Input, Rules};
@@ -121,16 +121,20 @@ impl Held {
         Ok(Some(epoch))
     }
 
-    /// Has the span that is led here end as soon as its successor has all of it, if others hold it too; whether it does.
+    /// Has the shard's last span end as soon as its successor has all of it, if this process leads it, or is named to, and
+    /// others hold it too; whether that is so.
     pub(super) fn hand_over(self: &Arc<Held>) -> bool {
         let mut rules = self.rules();
-        let shared = |span: &tidelog_replica::span::Span| span.replicas.len() > 1;
-        let leads = rules.leader.as_ref().is_some_and(|leader| leader.leads() && shared(leader.span()));
-        let others = leads && self.around.could_hold(&rules.state) > 1;
-        if others {
+        let me = self.around.me.process();
+        let named = rules.last.as_ref().filter(|last| last.state == SpanState::Open && last.is_led_by(&me));
+        if named.is_none_or(|span| span.replicas.len() < 2) || self.around.could_hold(&rules.state) < 2 {
+            return false;
+        }
+        let leads = rules.leader.as_ref().filter(|leader| leader.leads() && !leader.is_handing_over());
+        if leads.is_some() {
             self.begin_hand_over(&mut rules, None, None);
         }
-        others
+        true
     }
 
     /// Whether another node leads what this one has led, and has said so itself: that the metadata names it is not enough.

@@ -409,6 +409,8 @@ impl OnDisk {
                 if whole {
                     tracing::info!(shard = held.shard, epoch, end = at.lsn, "span ended on this disk");
                     held.step(Input::Follow(follower::Event::Sealed { epoch }));
+                    // Whoever is named to lead has waited for this alone, and producers for that.
+                    held.lead_if_named(&mut held.rules());
                 } else {
                     held.copy(&mut held.rules(), epoch);
                 }

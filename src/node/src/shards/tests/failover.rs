@@ -116,6 +116,32 @@ async fn a_stop_waits_until_another_node_leads_and_not_only_until_it_is_named() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_named_just_before_it_stops_hands_that_over_too() {
+    let cluster = Cluster::of(3).await;
+    let wal = cluster.leads(1).await;
+    let all = append(&wal, values(0, 40, 9000)).await;
+    let held = cluster.shards(1).get(super::cluster::SHARD).unwrap();
+    until("node 2 has all of it", || {
+        let has_all = held.rules().leader.as_ref()?.lacks(&cluster.replica(2))? == 0;
+        has_all.then_some(())
+    })
+    .await;
+    let mut versions = tidelog_meta::MetaStore::watch(&*cluster.meta);
+    let named = async {
+        while cluster.last_span().leader.node != 2 {
+            versions.changed().await.unwrap();
+        }
+        // It is named, and has not begun to lead.
+        cluster.shards(2).hand_over().await;
+    };
+    let (moved, ()) = tokio::join!(held.move_leader(2), named);
+    assert!(matches!(moved, Ok(()) | Err(crate::shards::Unmoved::Elsewhere { .. })), "{moved:?}");
+    assert_ne!(cluster.last_span().leader.node, 2);
+    let leader = cluster.leader().expect("somebody leads as soon as node 2 may go");
+    assert_eq!(read(&leader).await.unwrap(), all);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_moves_where_it_is_asked_to_and_only_to_who_holds_the_span() {
     let mut cluster = Cluster::of(3).await;
     let other = cluster.join().await;
