@@ -34,6 +34,8 @@ pub enum Command {
     Cluster(Cluster),
     /// How long a killed server takes until it stores again, with little and with much stored
     Restart(Restart),
+    /// How fast sealed segments come to a second node, beside what the disk and a socket give
+    Ship(Ship),
     /// All of it, beside fio and the peers that are installed: one table, JSON, and a page with plots
     All(All),
     /// Serve as a Kafka broker that throws away what it is sent: shows how fast a client itself is
@@ -129,6 +131,29 @@ pub struct Restart {
     pub gib: Vec<u32>,
     /// Restarts with each size; the table shows medians
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub repeats: u32,
+    /// How the result is shown
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// The program `tidelog` [default: the one beside this program]
+    #[arg(long, value_name = "PATH")]
+    pub server: Option<PathBuf>,
+    /// Seed of the records' bytes
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `ship`.
+#[derive(Debug, Args)]
+pub struct Ship {
+    /// Directory on the disk to be measured: empty, missing, or left by an earlier bench
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// How much is stored before the second node comes, GiB of values
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub gib: u32,
+    /// Runs, each from empty directories; the table shows medians
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub repeats: u32,
     /// How the result is shown
     #[arg(long, value_enum, default_value_t = Output::Table)]

@@ -63,6 +63,13 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), BenchError> {
             served::restart::write(&reports?, restart.output, out)?;
             return tidied;
         }
+        Command::Ship(ship) => {
+            let place = Place::claim(&ship.dir)?;
+            let reports = served::ship::run(&ship, &place);
+            let tidied = place.tidy();
+            served::ship::write(&reports?, ship.output, out)?;
+            return tidied;
+        }
         Command::All(all) => return all::run(&all, out),
         Command::Discard => return served::discard::run(out),
     };

@@ -16,6 +16,7 @@ pub mod put;
 pub mod redis;
 pub mod report;
 pub mod restart;
+pub mod ship;
 pub mod tail;
 
 use std::io::Write;
