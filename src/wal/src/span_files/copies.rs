@@ -5,6 +5,10 @@
 //! [`CopyFiles::adopt`] returns when the files are in their places with all their names durable. What is there before goes
 //! only after what replaces it has come: it may be one of the last copies of its frames.
 //!
+//! # Verifying
+//! Bytes that are stored in order are walked as they come, as a follower does with what it appends: what is synced after is
+//! what was verified. What is there from before a restart, and what came otherwise, is read from the disk.
+//!
 //! # Recovery
 //! What a crash leaves aside is found again by [`CopyFiles::open`]; a span that was being put together frame by frame is
 //! begun anew. Files that were to be replaced stay aside until an adoption is through.
@@ -59,6 +63,52 @@ struct Part<F> {
     len: u64,
     /// As its holder listed it.
     listed: Option<SealedFile>,
+    /// Its frames, as far as they were verified while they were stored.
+    walked: Option<Walked>,
+}
+
+/// A walk over a file that is being stored.
+struct Walked {
+    /// What it began with.
+    from: Expect,
+    walk: Walk,
+    /// Bytes that were stored.
+    end: u64,
+    /// Those of them from the walk's position on: less than a frame.
+    rest: Vec<u8>,
+    is_over: bool,
+}
+
+impl Walked {
+    fn new(from: Expect) -> Walked {
+        Walked { walk: Walk::new(from), from, end: 0, rest: Vec::new(), is_over: false }
+    }
+
+    /// Goes on with the bytes that follow; `to_end` says that there are no more of them.
+    fn take(&mut self, bytes: &[u8], to_end: bool) {
+        self.end += bytes.len() as u64;
+        if self.is_over {
+            return;
+        }
+        self.rest.extend_from_slice(bytes);
+        let begin = self.walk.position();
+        while !self.is_over {
+            let walked = usize::try_from(self.walk.position() - begin).unwrap_or(usize::MAX);
+            match self.walk.step(self.rest.get(walked..).unwrap_or_default(), to_end) {
+                Step::Frame(_) => {}
+                Step::Need(_) => break,
+                Step::Stopped => self.is_over = true,
+            }
+        }
+        let walked = usize::try_from(self.walk.position() - begin).unwrap_or(usize::MAX);
+        self.rest.drain(..walked.min(self.rest.len()));
+    }
+
+    /// What the first frame of the next file must be, where the span's first one must be `first`.
+    fn next(&self, first: Expect) -> Option<Expect> {
+        let (salt, end) = (Some(self.walk.opening()?.next_salt), self.walk.expect());
+        self.is_over.then_some(Expect { salt, lsn: end.lsn, chain: end.chain, ..first })
+    }
 }
 
 impl<D: Disk> CopyFiles<D> {
@@ -88,7 +138,10 @@ impl<D: Disk> CopyFiles<D> {
             copy.remove_part(number).await?;
             let file = copy.disk.open(&path, Access::Bulk).await?;
             let listed = Some(SealedFile { number, len, digest });
-            copy.parts.insert(number, Part { path, file, len: entry.len / BLOCK_U64 * BLOCK_U64, listed });
+            copy.parts.insert(
+                number,
+                Part { path, file, len: entry.len / BLOCK_U64 * BLOCK_U64, listed, walked: None },
+            );
         }
         let found = copy.parts.values().filter_map(|part| Some((part.listed?, part.len))).collect();
         Ok((copy, found))
@@ -103,9 +156,18 @@ impl<D: Disk> CopyFiles<D> {
         if at == 0 || !same {
             let name = name::part(self.spec.epoch, listed.number, listed.len, &listed.digest);
             self.begin_part(listed.number, &name, Some(listed)).await?;
+            let from = self.expect_of(listed.number);
+            if let Some(part) = self.parts.get_mut(&listed.number) {
+                part.walked = from.map(Walked::new);
+            }
         }
         let Some(part) = self.parts.get_mut(&listed.number) else { return Ok(()) };
-        part.write(at, bytes).await
+        part.write(at, bytes).await?;
+        match &mut part.walked {
+            Some(walked) if walked.end == at => walked.take(bytes, at + bytes.len() as u64 >= listed.len),
+            walked => *walked = None,
+        }
+        Ok(())
     }
 
     /// Puts consecutive frames into files: an opening frame begins one, the others follow it. The span's first frame begins
@@ -155,19 +217,32 @@ impl<D: Disk> CopyFiles<D> {
         Ok(())
     }
 
+    /// What the span's first frame must be.
+    fn first(&self) -> Expect {
+        Expect {
+            epoch: Some(self.spec.epoch),
+            salt: Some(self.base.salt),
+            lsn: Some(self.base.lsn),
+            chain: Some(self.base.chain),
+            ..Expect::default()
+        }
+    }
+
+    /// What the first frame of a file must be, if the one before it was walked to its end, or it is the first.
+    fn expect_of(&self, number: u64) -> Option<Expect> {
+        match self.parts.range(..number).next_back() {
+            None => Some(self.first()),
+            Some((_, before)) => before.walked.as_ref()?.next(self.first()),
+        }
+    }
+
     /// Verifies all that is aside, from the span's base on.
     ///
     /// # Errors
     /// A failing disk.
     pub async fn verify(&self) -> Result<Copied, IoError> {
         let mut copied = Copied::default();
-        let mut expect = Expect {
-            epoch: Some(self.spec.epoch),
-            salt: Some(self.base.salt),
-            lsn: Some(self.base.lsn),
-            chain: Some(self.base.chain),
-            ..Expect::default()
-        };
+        let mut expect = self.first();
         let mut before = None;
         for (number, part) in &self.parts {
             let follows = before.is_none_or(|before: u64| before.checked_add(1) == Some(*number));
@@ -189,8 +264,16 @@ impl<D: Disk> CopyFiles<D> {
         part: &Part<D::File>,
         expect: Expect,
     ) -> Result<Option<Verified>, IoError> {
-        let mut walk = Walk::new(expect);
-        walk_file::<D>(&part.file, part.len, &mut walk, |_| {}).await?;
+        let walk = match &part.walked {
+            Some(walked) if walked.is_over && walked.from == expect && walked.end == part.len => {
+                walked.walk.clone()
+            }
+            _ => {
+                let mut walk = Walk::new(expect);
+                walk_file::<D>(&part.file, part.len, &mut walk, |_| {}).await?;
+                walk
+            }
+        };
         let id = SegmentId { number, epoch: self.spec.epoch };
         let ours = walk.opening().is_some_and(|opening| identity::check(opening, id, &self.spec).is_ok());
         let (digest, next_salt) = (walk.digest(), walk.opening().map(|opening| opening.next_salt));
@@ -269,7 +352,7 @@ impl<D: Disk> CopyFiles<D> {
         self.remove_part(number).await?;
         let path = self.dir.join(name);
         let file = self.disk.create(&path, Access::Bulk).await?;
-        self.parts.insert(number, Part { path, file, len: 0, listed });
+        self.parts.insert(number, Part { path, file, len: 0, listed, walked: None });
         Ok(())
     }
 
