@@ -3,9 +3,9 @@
 //! [`Peers::tell`] sends it, [`Peers::ask`] waits for the answer. What comes in goes to a [`Handler`] by its kind: the
 //! metadata's (its group, proposals, heartbeats) or the shards' (frames and files).
 //!
-//! A node has two connections of its own to each other one, dialled when there is something to send and again after a
-//! loss: messages of the metadata do not wait behind megabytes of frames ([`Lane`]). Answers come back by the connection
-//! that brought the question.
+//! A node has up to three connections of its own to each other one, dialled when there is something to send and again after
+//! a loss: messages of the metadata do not wait behind frames, and those not behind megabytes of files ([`Lane`]). Answers
+//! come back by the connection that brought the question.
 //!
 //! # Invariants
 //! - Nothing is taken from a connection, and nothing sent over it, before both sides have said who they are and believe
@@ -63,21 +63,22 @@ pub(crate) trait Handler: Send + Sync {
 pub(crate) enum Lane {
     /// The metadata's group, proposals, heartbeats.
     Metadata,
-    /// Frames and files.
+    /// Frames that are being written.
     Shards,
+    /// Sealed files and frames of the past: megabytes that nobody waits for.
+    Files,
 }
 
 impl Lane {
     fn of(kind: Kind) -> Lane {
         match kind {
-            Kind::Request
-            | Kind::Answer
-            | Kind::ListFiles
+            Kind::Request | Kind::Answer => Lane::Shards,
+            Kind::ListFiles
             | Kind::Files
             | Kind::FetchFile
             | Kind::Piece
             | Kind::FetchFrames
-            | Kind::Frames => Lane::Shards,
+            | Kind::Frames => Lane::Files,
             Kind::Hello
             | Kind::Refused
             | Kind::Alive
@@ -300,7 +301,7 @@ impl Inner {
     fn hand_on(&self, from: Peer, message: Message, reply: Reply) {
         let handler = match Lane::of(message.kind()) {
             Lane::Metadata => self.metadata.get(),
-            Lane::Shards => self.shards.get(),
+            Lane::Shards | Lane::Files => self.shards.get(),
         };
         match handler {
             Some(handler) => handler.take(from, message, reply),

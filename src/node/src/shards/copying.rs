@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidelog_io::posix::Posix;
 use tidelog_io::{IoError, random};
-use tidelog_meta::{Command, Manifest, StoreId};
+use tidelog_meta::{Command, Manifest};
 use tidelog_proto::peer::{Message, Piece};
 use tidelog_replica::copier::{Copier, Effect, Event, SealedFile};
 use tidelog_replica::follower;
@@ -16,6 +16,7 @@ use tidelog_replica::frame::Frame;
 use tidelog_replica::span::{Place, Replica};
 use tidelog_wal::{Copied, CopyFiles, ReadyFrame};
 use tokio::sync::{Mutex, oneshot};
+use tokio::task::JoinHandle;
 
 use super::held::{Held, Input, Rules};
 use super::store::Job;
@@ -48,6 +49,8 @@ struct Copying {
     epoch: u32,
     copier: Copier,
     aside: Aside,
+    /// Pieces that are under way, in the order in which they were asked for; the rules bound how many.
+    pieces: VecDeque<JoinHandle<Option<Event>>>,
     /// The files, as they were listed.
     listed: BTreeMap<u64, SealedFile>,
     in_place: bool,
@@ -80,6 +83,31 @@ impl Held {
             }
         });
     }
+
+    async fn ask(&self, node: u64, question: &Message) -> Option<Message> {
+        let store = self.rules().state.nodes.get(&node).map(|known| known.store)?;
+        match self.around.peers.ask(store, "", question, PATIENCE).await {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                tracing::debug!(shard = self.shard, node, %error, "a holder did not answer");
+                None
+            }
+        }
+    }
+
+    /// Fetches bytes of a sealed file, at the pace that copies may have.
+    async fn fetch_piece(&self, node: u64, piece: Piece) -> Option<Bytes> {
+        let around = &self.around;
+        let wait = around.pace.take(around.now(), u64::from(piece.len));
+        if !wait.is_zero() {
+            around.metrics.copies_held_up.inc_by(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+            tokio::time::sleep(wait).await;
+        }
+        match self.ask(node, &Message::FetchFile(piece)).await? {
+            Message::Piece(got, bytes) if (got.number, got.at) == (piece.number, piece.at) => Some(bytes),
+            _ => None,
+        }
+    }
 }
 
 impl Copying {
@@ -104,7 +132,9 @@ impl Copying {
         let held = Arc::clone(held);
         let listed = found.iter().map(|(file, _)| (file.number, *file)).collect();
         let aside = Arc::new(Mutex::new(aside));
-        let mut copying = Copying { held, epoch, copier, aside, listed, in_place: false, given_up: false };
+        let pieces = VecDeque::new();
+        let mut copying =
+            Copying { held, epoch, copier, aside, pieces, listed, in_place: false, given_up: false };
         tracing::info!(shard = copying.held.shard, epoch, "copying a sealed span from its other holders");
         copying.run(VecDeque::from([Event::Found { files: found }, Event::Tick])).await
     }
@@ -120,28 +150,49 @@ impl Copying {
             if self.copier.is_over() || self.given_up {
                 return Ok(());
             }
-            tokio::time::sleep(TICK).await;
-            let (span, lost) = {
+            let waits = match self.pieces.front_mut() {
+                Some(piece) => match tokio::time::timeout(TICK, piece).await {
+                    Ok(came) => {
+                        self.pieces.pop_front();
+                        events.extend(came.ok().flatten());
+                        false
+                    }
+                    Err(_) => true,
+                },
+                None => {
+                    tokio::time::sleep(TICK).await;
+                    events.push_back(Event::Tick);
+                    true
+                }
+            };
+            if waits {
                 let rules = self.held.rules();
                 let shard = self.held.shard;
-                (view::span(&rules.state, shard, self.epoch), view::lost(&rules.state, shard, self.epoch))
-            };
-            events.extend([Event::Viewed { span, lost }, Event::Tick]);
+                let span = view::span(&rules.state, shard, self.epoch);
+                let lost = view::lost(&rules.state, shard, self.epoch);
+                events.push_front(Event::Viewed { span, lost });
+            }
         }
     }
 
     async fn carry_out(&mut self, effect: Effect, events: &mut VecDeque<Event>) -> Result<(), Stopped> {
         match effect {
             Effect::List { node } => {
+                // Whoever was asked before may never answer.
+                self.pieces.drain(..).for_each(|piece| piece.abort());
                 if let Some(files) = self.list(node).await {
                     self.listed.extend(files.iter().map(|file| (file.number, *file)));
                     events.push_back(Event::Listed { node, files });
                 }
             }
             Effect::Fetch { node, number, at, len } => {
-                if let Some(bytes) = self.fetch(node, number, at, len).await {
-                    events.push_back(Event::Piece { number, at, bytes });
-                }
+                let (held, shard, epoch) = (Arc::clone(&self.held), self.held.shard, self.epoch);
+                // The rules ask for a piece at a time, far less than that.
+                let len = u32::try_from(len).unwrap_or(u32::MAX);
+                self.pieces.push_back(self.held.around.runtime.spawn(async move {
+                    let bytes = held.fetch_piece(node, Piece { shard, epoch, number, at, len }).await?;
+                    Some(Event::Piece { number, at, bytes })
+                }));
             }
             Effect::Store { number, at, bytes } => self.store(number, at, bytes).await?,
             Effect::Verify => {
@@ -214,27 +265,12 @@ impl Copying {
         Ok(self.held.around.files.run(async move |_| work(&mut *aside.lock().await).await).await??)
     }
 
-    fn store_of(&self, node: u64) -> Option<StoreId> {
-        self.held.rules().state.nodes.get(&node).map(|known| known.store)
-    }
-
-    async fn ask(&self, node: u64, question: &Message) -> Option<Message> {
-        let store = self.store_of(node)?;
-        match self.held.around.peers.ask(store, "", question, PATIENCE).await {
-            Ok(answer) => Some(answer),
-            Err(error) => {
-                tracing::debug!(shard = self.held.shard, node, %error, "a holder did not answer");
-                None
-            }
-        }
-    }
-
     async fn list(&self, node: u64) -> Option<Vec<SealedFile>> {
         let (shard, epoch) = (self.held.shard, self.epoch);
         let mut all: Vec<SealedFile> = Vec::new();
         loop {
             let from = all.last().map_or(0, |last| last.number.saturating_add(1));
-            let answer = self.ask(node, &Message::ListFiles { shard, epoch, from }).await?;
+            let answer = self.held.ask(node, &Message::ListFiles { shard, epoch, from }).await?;
             let Message::Files { files, more, .. } = answer else { return None };
             let files = words::of_listed(&files);
             let grows = files.first().is_some_and(|first| first.number >= from);
@@ -249,21 +285,6 @@ impl Copying {
                     .is_some_and(|span| span.sealed().is_some_and(|(end, _)| end > span.base));
                 return Some(all).filter(|all| !all.is_empty() || !has_frames);
             }
-        }
-    }
-
-    async fn fetch(&self, node: u64, number: u64, at: u64, len: u64) -> Option<Bytes> {
-        let around = &self.held.around;
-        let wait = around.pace.take(around.now(), len);
-        if !wait.is_zero() {
-            around.metrics.copies_held_up.inc_by(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-            tokio::time::sleep(wait).await;
-        }
-        let len = u32::try_from(len).ok()?;
-        let piece = Piece { shard: self.held.shard, epoch: self.epoch, number, at, len };
-        match self.ask(node, &Message::FetchFile(piece)).await? {
-            Message::Piece(got, bytes) if (got.number, got.at) == (number, at) => Some(bytes),
-            _ => None,
         }
     }
 
@@ -284,7 +305,7 @@ impl Copying {
         if node == self.held.around.me.node {
             return self.held.own_frames(epoch, from, to).await;
         }
-        match self.ask(node, &Message::FetchFrames { shard, epoch, from, to }).await {
+        match self.held.ask(node, &Message::FetchFrames { shard, epoch, from, to }).await {
             Some(Message::Frames { frames, .. }) => words::verified(frames).unwrap_or_default(),
             _ => Vec::new(),
         }

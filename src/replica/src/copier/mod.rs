@@ -40,6 +40,8 @@ use mending::Mended;
 const AGAIN: Duration = Duration::from_millis(500);
 /// Most bytes of a piece.
 pub const PIECE: u64 = 1024 * 1024;
+/// So many pieces are asked for before the first of them has come: the holder reads the next ones meanwhile.
+pub const PIECES: usize = 4;
 /// So often each holder is asked for the span before it is put together from what several have.
 const ROUNDS: usize = 2;
 
@@ -220,6 +222,10 @@ pub struct Copier {
     wanted: Vec<SealedFile>,
     /// Bytes that are aside, by segment.
     stored: BTreeMap<u64, u64>,
+    /// Pieces that were asked for and have not come: segment, place, bytes. In order, [`PIECES`] at most.
+    asked: Vec<(u64, u64, u64)>,
+    /// Bytes that a holder gives at a time.
+    piece: u64,
     /// Of the files that were verified.
     manifest: [u8; 16],
     moved: Option<Duration>,
@@ -232,7 +238,8 @@ impl Copier {
     pub fn new(me: Replica, span: Span, lost: Vec<Replica>, holders: usize, turn: usize) -> Option<Copier> {
         let end = span.end()?;
         let (phase, moved) = (Phase::Listing, None);
-        let (wanted, stored, out) = (Vec::new(), BTreeMap::new(), Vec::new());
+        let (wanted, out) = (Vec::new(), Vec::new());
+        let (stored, asked, piece) = (BTreeMap::new(), Vec::new(), PIECE);
         let (silent, mended, manifest) = (0, Mended::from(span.base), [0; 16]);
         Some(Copier {
             me,
@@ -247,6 +254,8 @@ impl Copier {
             mended,
             wanted,
             stored,
+            asked,
+            piece,
             manifest,
             moved,
             out,
@@ -339,37 +348,48 @@ impl Copier {
             let of = |files: &[SealedFile]| files.iter().find(|file| file.number == *number).copied();
             of(wanted).is_some() && of(wanted) == of(&before)
         });
-        self.phase = Phase::Fetching;
+        // What another holder was asked for may never come.
+        self.asked.clear();
+        (self.phase, self.piece) = (Phase::Fetching, PIECE);
         self.fetch(now);
     }
 
+    /// Asks for what comes next, and for some pieces behind it, in order.
     fn fetch(&mut self, now: Duration) {
         self.moved = Some(now);
+        let Some(node) = self.source() else { return };
         let stored = |file: &SealedFile| self.stored.get(&file.number).copied().unwrap_or(0);
-        let short = self.wanted.iter().find(|file| stored(file) < file.len).copied();
-        match (short, self.source()) {
-            (Some(file), Some(node)) => {
-                let at = stored(&file);
-                let len = PIECE.min(file.len - at);
+        for file in &self.wanted {
+            let asked = self.asked.iter().rfind(|(number, ..)| *number == file.number);
+            let mut at = asked.map_or(stored(file), |(_, at, len)| at + len);
+            while at < file.len && self.asked.len() < PIECES {
+                let len = self.piece.min(file.len - at);
                 self.out.push(Effect::Fetch { node, number: file.number, at, len });
+                self.asked.push((file.number, at, len));
+                at += len;
             }
-            (Some(_), None) => {}
-            (None, _) => {
-                self.phase = Phase::Verifying;
-                self.out.push(Effect::Verify);
-            }
+        }
+        if self.wanted.iter().all(|file| stored(file) >= file.len) {
+            self.phase = Phase::Verifying;
+            self.out.push(Effect::Verify);
         }
     }
 
     fn piece(&mut self, now: Duration, number: u64, at: u64, bytes: Bytes) {
         let file = self.wanted.iter().find(|file| file.number == number);
         let Some(file) = file.filter(|_| self.phase == Phase::Fetching) else { return };
-        let stored = self.stored.entry(number).or_insert(0);
-        let fits = at == *stored && !bytes.is_empty() && at + bytes.len() as u64 <= file.len;
+        let (len, stored) = (bytes.len() as u64, self.stored.entry(number).or_insert(0));
+        let fits = at == *stored && !bytes.is_empty() && at + len <= file.len;
         if !fits {
             return;
         }
-        *stored += bytes.len() as u64;
+        *stored += len;
+        if len < self.piece.min(file.len - at) {
+            // No more is given at a time: what was asked for behind it does not follow what came.
+            self.piece = len;
+            self.asked.clear();
+        }
+        self.asked.retain(|(of, at, _)| *of != number || at >= stored);
         self.silent = 0;
         self.out.push(Effect::Store { number, at, bytes });
         self.fetch(now);

@@ -42,20 +42,56 @@ fn fetched(copier: &mut Copier) {
     assert_eq!(copier.step(START, piece(1, 0, 10)).last(), Some(&Effect::Verify));
 }
 
+/// A piece that is asked of a node.
+fn asked(node: u64, number: u64, at: u64, len: u64) -> Effect {
+    Effect::Fetch { node, number, at, len }
+}
+
 #[test]
 fn files_are_fetched_in_order_verified_adopted_and_then_told() {
     let mut copier = copier();
     assert_eq!(copier.step(START, Event::Tick), [Effect::List { node: 1 }]);
     let effects = copier.step(START, listed(1, &[file(1, 10), file(2, PIECE + 5)]));
-    assert_eq!(effects, [Effect::Fetch { node: 1, number: 1, at: 0, len: 10 }]);
+    assert_eq!(effects, [asked(1, 1, 0, 10), asked(1, 2, 0, PIECE), asked(1, 2, PIECE, 5)]);
     let effects = copier.step(START, piece(1, 0, 10));
-    assert!(matches!(effects[0], Effect::Store { number: 1, at: 0, .. }));
-    assert_eq!(effects[1], Effect::Fetch { node: 1, number: 2, at: 0, len: PIECE });
+    assert!(matches!(effects[..], [Effect::Store { number: 1, at: 0, .. }]), "{effects:?}");
     copier.step(START, piece(2, 0, PIECE as usize));
     assert_eq!(copier.step(START, piece(2, PIECE, 5)).last(), Some(&Effect::Verify));
     assert_eq!(copier.step(START, verified()), [Effect::Adopt]);
     assert_eq!(copier.step(START, Event::Adopted), [Effect::Copied { end: end() }]);
     assert!(copier.is_over());
+}
+
+#[test]
+fn some_pieces_are_under_way_at_once_and_each_that_comes_makes_room_for_one() {
+    let mut copier = copier();
+    copier.step(START, Event::Tick);
+    let effects = copier.step(START, listed(1, &[file(1, 10 * PIECE)]));
+    let all: Vec<Effect> = (0..10).map(|piece| asked(1, 1, piece * PIECE, PIECE)).collect();
+    assert_eq!(effects, all[..PIECES]);
+    for came in 0..10 {
+        let effects = copier.step(START, piece(1, came as u64 * PIECE, PIECE as usize));
+        let next = all.get(PIECES + came).cloned().or((came == 9).then_some(Effect::Verify));
+        assert_eq!(effects[1..], next.into_iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_holder_that_gives_less_at_a_time_is_asked_for_no_more() {
+    let mut copier = copier();
+    copier.step(START, Event::Tick);
+    copier.step(START, listed(1, &[file(1, 6 * PIECE)]));
+    let some = PIECE / 2;
+    let effects = copier.step(START, piece(1, 0, some as usize));
+    let next: Vec<Effect> = (1..=PIECES as u64).map(|piece| asked(1, 1, piece * some, some)).collect();
+    assert_eq!(effects[1..], next);
+    assert_eq!(
+        copier.step(START, piece(1, PIECE, some as usize)),
+        [],
+        "what was asked for before does not follow"
+    );
+    let effects = copier.step(START, piece(1, some, some as usize));
+    assert_eq!(effects[1..], [asked(1, 1, (PIECES as u64 + 1) * some, some)]);
 }
 
 #[test]
@@ -255,7 +291,7 @@ fn a_copy_goes_on_after_a_restart_where_the_same_file_is_listed() {
     copier.step(START, Event::Found { files: vec![(file(1, 10), 10), (file(2, 9), 4)] });
     assert_eq!(copier.step(START, Event::Tick), [Effect::List { node: 1 }]);
     let effects = copier.step(START, listed(1, &[file(1, 10), file(2, 9)]));
-    assert_eq!(effects, [Effect::Fetch { node: 1, number: 2, at: 4, len: 5 }]);
+    assert_eq!(effects, [asked(1, 2, 4, 5)]);
     let mut other = self::copier();
     other.step(START, Event::Found { files: vec![(file(1, 10), 10), (file(2, 9), 4)] });
     other.step(START, Event::Tick);
