@@ -110,13 +110,18 @@ pub struct Cluster {
     /// How it is run.
     #[command(flatten)]
     pub port: Port,
+    /// Loads to run, separated by commas
+    #[arg(long, value_delimiter = ',', default_values = ["W1", "W2", "W3"], value_parser = ["W1", "W2", "W3"])]
+    pub only: Vec<String>,
 }
 
 impl Cluster {
     /// The loads.
     pub fn cases(&self) -> Vec<Case> {
         let case = |name, producers, batch| self.port.case(name, producers, batch);
-        vec![case("W1", 1, 1), case("W2", 64, 1), case("W3", 4, 1000)]
+        let mut cases = vec![case("W1", 1, 1), case("W2", 64, 1), case("W3", 4, 1000)];
+        cases.retain(|case| self.only.iter().any(|only| only == case.name));
+        cases
     }
 }
 

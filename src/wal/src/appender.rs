@@ -165,7 +165,7 @@ impl<D: Disk> Appender<D> {
         if !self.fits() {
             self.publish();
         }
-        self.commits.may_frame() && (self.fits() || self.written.is_empty())
+        self.commits.may_frame(self.filling.builder.len()) && (self.fits() || self.written.is_empty())
     }
 
     /// Waits for more to be committed than the own disk can bring about.

@@ -8,9 +8,9 @@ use crate::writing::Made;
 /// Is told of every frame of a shard, and says how far they are committed. Lives on the shard's thread and is called
 /// between two writes, so it must not block.
 pub trait Commits: std::fmt::Debug {
-    /// Whether another frame may be made now. Once it may again, or more is committed, [`crate::Wal::wake`] tells the
+    /// Whether another frame may be made now, of what waits: so many bytes, and it may grow while it waits. Once it may again, or more is committed, [`crate::Wal::wake`] tells the
     /// appender so.
-    fn may_frame(&mut self) -> bool;
+    fn may_frame(&mut self, bytes: usize) -> bool;
 
     /// A frame was made, together with the opening frame before it if a segment begins. Their bytes may be sent elsewhere
     /// meanwhile. Whether they may go to this disk: not when it has promised somebody else to take no more of this span.
@@ -53,7 +53,7 @@ impl OwnDisk {
 }
 
 impl Commits for OwnDisk {
-    fn may_frame(&mut self) -> bool {
+    fn may_frame(&mut self, _: usize) -> bool {
         true
     }
 

@@ -39,7 +39,7 @@ impl Held {
 }
 
 impl Commits for Held {
-    fn may_frame(&mut self) -> bool {
+    fn may_frame(&mut self, _: usize) -> bool {
         !self.full.load(Ordering::SeqCst)
     }
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tidelog_replica::follower;
-use tidelog_replica::leader::Leader;
 use tidelog_wal::{Commits, Made};
 
 use super::held::Held;
@@ -31,8 +30,8 @@ impl Leading {
 }
 
 impl Commits for Leading {
-    fn may_frame(&mut self) -> bool {
-        self.held.rules().leader_of(self.epoch).is_some_and(Leader::may_frame)
+    fn may_frame(&mut self, bytes: usize) -> bool {
+        self.held.rules().leader_of(self.epoch).is_some_and(|leader| leader.may_frame(bytes))
     }
 
     fn framed(&mut self, opening: Option<Made<'_>>, frame: Made<'_>) -> bool {

@@ -117,8 +117,8 @@ pub(crate) fn frames(opening: Option<&Made<'_>>, frame: &Made<'_>, shared: bool)
 }
 
 impl Commits for Lead {
-    fn may_frame(&mut self) -> bool {
-        self.leader.may_frame()
+    fn may_frame(&mut self, bytes: usize) -> bool {
+        self.leader.may_frame(bytes)
     }
 
     fn framed(&mut self, opening: Option<Made<'_>>, frame: Made<'_>) -> bool {
@@ -152,7 +152,7 @@ impl Commits for Lead {
 pub(crate) struct Unled(pub(crate) u64);
 
 impl Commits for Unled {
-    fn may_frame(&mut self) -> bool {
+    fn may_frame(&mut self, _: usize) -> bool {
         false
     }
 
@@ -226,7 +226,7 @@ mod tests {
         lead.written();
         assert_eq!(lead.committed(), 12);
         for lsn in 12..1000 {
-            assert!(lead.may_frame() && self::frame(&mut lead, lsn as u32));
+            assert!(lead.may_frame(1) && self::frame(&mut lead, lsn as u32));
             lead.written();
             assert_eq!(lead.committed(), lsn + 1);
         }
@@ -253,7 +253,7 @@ mod tests {
         let base = Place { lsn: 10, chain: 77 };
         lead.follow(follower::Event::Asked(envelope, Request::Fence { attempt: 6, base }));
         assert!(!frame(&mut lead, 2), "it must not be written");
-        assert!(!lead.may_frame());
+        assert!(!lead.may_frame(1));
         assert_eq!(lead.committed(), 11);
     }
 
@@ -264,6 +264,6 @@ mod tests {
         lead.failed();
         lead.written();
         assert_eq!(lead.committed(), 10);
-        assert!(!lead.may_frame());
+        assert!(!lead.may_frame(1));
     }
 }

@@ -51,6 +51,11 @@ pub struct Limits {
     pub window_frames: usize,
     /// Most bytes of them.
     pub window_bytes: usize,
+    /// While so many frames are framed and not committed, what waits gathers until it has [`Limits::gather_bytes`] or one of
+    /// them is committed: each frame costs every holder a write and two messages, whatever is in it.
+    pub gather_frames: usize,
+    /// A frame of so many bytes does not wait for others.
+    pub gather_bytes: usize,
     /// Bytes of frames kept in memory for holders that lag.
     pub memory_bytes: usize,
     /// What is committed is told to the holders after this time, if no frame told it.
@@ -66,6 +71,8 @@ impl Default for Limits {
         Limits {
             window_frames: WINDOW_FRAMES,
             window_bytes: WINDOW_BYTES,
+            gather_frames: 2,
+            gather_bytes: 64 * 1024,
             memory_bytes: 2 * WINDOW_BYTES,
             idle: Duration::from_millis(20),
             again: Duration::from_millis(250),
@@ -226,12 +233,18 @@ impl Leader {
         own.map_or(self.next.lsn, |peer| peer.durable)
     }
 
-    /// Whether a frame may be made now: the leader leads, and not too much is under way. Back-pressure begins here.
-    pub fn may_frame(&self) -> bool {
+    /// Whether a frame of so many bytes may be made now: the leader leads, and not too much is under way. Back-pressure begins
+    /// here. So does gathering: a small frame waits for others while enough are under way.
+    pub fn may_frame(&self, bytes: usize) -> bool {
+        let frames = if bytes < self.limits.gather_bytes {
+            self.limits.gather_frames
+        } else {
+            self.limits.window_frames
+        };
         self.state == State::Leading
             && self.drained_by.is_none()
             && self.memory.bytes_from(self.own_durable()) < self.limits.memory_bytes
-            && self.memory.frames_from(self.committed()) < self.limits.window_frames
+            && self.memory.frames_from(self.committed()) < frames.min(self.limits.window_frames)
             && self.memory.bytes_from(self.committed()) < self.limits.window_bytes
     }
 

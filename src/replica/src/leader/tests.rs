@@ -34,6 +34,9 @@ fn sent(effects: &[Effect]) -> Vec<(u64, Vec<u64>)> {
     effects.iter().filter_map(one).collect()
 }
 
+/// Bytes of a frame that waits for no others.
+const LARGE: usize = 1 << 20;
+
 #[test]
 fn a_frame_goes_to_every_holder_and_is_committed_by_a_quorum() {
     let mut leader = leader(3, 2);
@@ -61,7 +64,7 @@ fn nothing_is_committed_after_the_first_fence() {
     let effects = leader.step(START, refused(3, Refusal::Fenced { promised: 6 }));
     assert!(matches!(effects[..], [Effect::Over { closed: false }]));
     assert_eq!(committed(&leader.step(START, appended(2, 11))), []);
-    assert!(!leader.may_frame());
+    assert!(!leader.may_frame(LARGE));
 }
 
 #[test]
@@ -72,7 +75,7 @@ fn a_hand_over_commits_all_that_was_framed_and_ends_when_the_successor_has_it() 
     leader.step(START, appended(1, 12));
     let (to, until) = (Some(replica(3)), START + Duration::from_secs(1));
     assert!(leader.step(START, Event::HandOver { to, until }).is_empty());
-    assert!(leader.leads() && leader.is_handing_over() && !leader.may_frame());
+    assert!(leader.leads() && leader.is_handing_over() && !leader.may_frame(LARGE));
     assert_eq!(committed(&leader.step(START, appended(2, 12))), [12], "nobody is left without an answer");
     assert_eq!(leader.lacks(&replica(3)), Some(2));
     assert!(leader.step(START, appended(3, 11)).is_empty(), "the successor lacks a frame");
@@ -110,9 +113,9 @@ fn a_successor_that_does_not_come_so_far_in_time_is_not_waited_for_longer() {
     let until = START + Duration::from_millis(200);
     leader.step(START, Event::HandOver { to: Some(replica(3)), until });
     leader.step(until - Duration::from_millis(1), Event::Tick);
-    assert!(!leader.may_frame());
+    assert!(!leader.may_frame(LARGE));
     leader.step(until, Event::Tick);
-    assert!(leader.may_frame() && !leader.is_handing_over());
+    assert!(leader.may_frame(LARGE) && !leader.is_handing_over());
     assert!(leader.step(until, appended(3, 11)).is_empty(), "it leads on");
 }
 
@@ -143,7 +146,7 @@ fn a_leader_that_drains_makes_no_frame_and_closes_behind_all_that_it_made() {
     let mut leader = leader(3, 2);
     leader.step(START, Event::Framed(frames(leader.next(), 2, 0)));
     assert_eq!(closes_at(&leader.step(START, Event::Drain)), None, "two frames have no answer");
-    assert!(leader.leads() && !leader.may_frame());
+    assert!(leader.leads() && !leader.may_frame(LARGE));
     leader.step(START, appended(1, 12));
     assert_eq!(closes_at(&leader.step(START, appended(2, 11))), None);
     let effects = leader.step(START, appended(3, 12));
@@ -187,7 +190,7 @@ fn a_slow_holder_gets_no_more_than_the_window_and_then_comes_from_the_disk() {
     leader.limits = limits;
     let mut to_slow = Vec::new();
     for _ in 0..40 {
-        assert!(leader.may_frame());
+        assert!(leader.may_frame(LARGE));
         let end = leader.next().lsn + 1;
         let effects = leader.step(START, Event::Framed(frames(leader.next(), 1, 0)));
         to_slow.extend(sent(&effects).into_iter().filter(|(node, _)| *node == 3).flat_map(|(_, lsns)| lsns));
@@ -225,16 +228,31 @@ fn frames_read_back_are_sent_and_then_memory_goes_on() {
 }
 
 #[test]
+fn while_enough_frames_are_under_way_a_small_one_gathers_and_a_large_one_does_not() {
+    let mut leader = leader(3, 2);
+    for _ in 0..2 {
+        assert!(leader.may_frame(1), "who is alone does not wait");
+        leader.step(START, Event::Framed(frames(leader.next(), 1, 0)));
+    }
+    let least = leader.limits.gather_bytes;
+    assert!(!leader.may_frame(least - 1) && leader.may_frame(least));
+    leader.step(START, appended(1, 11));
+    assert!(!leader.may_frame(1), "durable on one disk is under way still");
+    leader.step(START, appended(2, 11));
+    assert!(leader.may_frame(1));
+}
+
+#[test]
 fn too_much_under_way_stops_framing() {
     let mut leader = leader(3, 2);
     for _ in 0..16 {
-        assert!(leader.may_frame());
+        assert!(leader.may_frame(LARGE));
         leader.step(START, Event::Framed(frames(leader.next(), 1, 0)));
     }
-    assert!(!leader.may_frame());
+    assert!(!leader.may_frame(LARGE));
     leader.step(START, appended(1, 12));
     leader.step(START, appended(2, 12));
-    assert!(leader.may_frame());
+    assert!(leader.may_frame(LARGE));
 }
 
 #[test]
@@ -280,13 +298,13 @@ fn what_is_not_on_the_leader_s_own_disk_stays_in_memory() {
     }
     assert_eq!(leader.committed(), 14);
     assert!(
-        !leader.may_frame(),
+        !leader.may_frame(LARGE),
         "the others are a quorum, and the memory is full of what the own disk lacks"
     );
     let effects = leader.step(START, refused(1, Refusal::Gap { end: 10 }));
     assert_eq!(sent(&effects), [(1, vec![10, 11, 12, 13])]);
     leader.step(START, appended(1, 14));
-    assert!(leader.may_frame());
+    assert!(leader.may_frame(LARGE));
 }
 
 #[test]

@@ -39,7 +39,7 @@ struct Leader {
 }
 
 impl Commits for Leader {
-    fn may_frame(&mut self) -> bool {
+    fn may_frame(&mut self, _: usize) -> bool {
         true
     }
 

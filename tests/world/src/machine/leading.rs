@@ -207,7 +207,8 @@ impl Machine {
             let Status::Running(running) = &mut self.process else { return };
             let process = running.process;
             let Some(lead) = running.leads.get_mut(&shard) else { return };
-            if lead.waiting.is_empty() || !lead.leader.may_frame() {
+            // None waits for others to come: more is under way at once.
+            if lead.waiting.is_empty() || !lead.leader.may_frame(usize::MAX) {
                 return;
             }
             let frames = lead.frame(lead.leader.committed(), fabric, self.at);
