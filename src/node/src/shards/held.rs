@@ -79,6 +79,8 @@ pub(super) struct Rules {
     pub(super) closing: bool,
     /// The nodes that are to hold what follows the span that is led here, the leader first; none: whoever is best.
     pub(super) onward: Option<Vec<u64>>,
+    /// The span that was handed over because this node stops.
+    pub(super) left: Option<u32>,
     /// The newest span whose leader has sent something here.
     pub(super) heard_of: u32,
     /// The span is not ended before only because it would be better elsewhere.
@@ -147,6 +149,7 @@ impl Held {
             beginning: false,
             closing: false,
             onward: None,
+            left: None,
             heard_of: 0,
             rests_until: Duration::ZERO,
             refreshing: false,

@@ -310,7 +310,7 @@ impl Shards {
             loop {
                 let handing_over = self.all().into_iter().filter(|held| held.hand_over());
                 left.extend(handing_over.map(|held| (held.shard, held)));
-                if left.values().all(|held| held.is_led_elsewhere()) {
+                if left.values().all(|held| held.has_left()) {
                     return;
                 }
                 tokio::select! {

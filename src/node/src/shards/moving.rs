@@ -121,33 +121,43 @@ impl Held {
         Ok(Some(epoch))
     }
 
-    /// Has the shard's last span end as soon as its successor has all of it, if this process leads it, or is named to, and
-    /// others hold it too; whether that is so.
+    /// This node is about to stop. Has the shard's last span end as soon as its successor has all of it, if this process leads it,
+    /// or as soon as it does if it is named to, and others hold it too; whether that is so. Once: a span that comes back is not
+    /// sent on again, for the others may be stopping as well.
     pub(super) fn hand_over(self: &Arc<Held>) -> bool {
         let mut rules = self.rules();
-        let me = self.around.me.process();
-        let named = rules.last.as_ref().filter(|last| last.state == SpanState::Open && last.is_led_by(&me));
-        if named.is_none_or(|span| span.replicas.len() < 2) || self.around.could_hold(&rules.state) < 2 {
+        if rules.left.is_some() {
+            return true;
+        }
+        if !self.is_to_hand_over(&rules) {
             return false;
         }
         let leads = rules.leader.as_ref().filter(|leader| leader.leads() && !leader.is_handing_over());
-        if leads.is_some() {
+        if let Some(epoch) = leads.map(|leader| leader.span().epoch) {
+            rules.left = Some(epoch);
             self.begin_hand_over(&mut rules, None, None);
         }
         true
     }
 
-    /// Whether another node leads what this one has led, and has said so itself: that the metadata names it is not enough.
-    /// Whoever leads the metadata may know that alone, and take it along.
-    pub(super) fn is_led_elsewhere(&self) -> bool {
+    /// Whether this process leads the shard's last span, or is named to, and others could lead the next one.
+    fn is_to_hand_over(&self, rules: &Rules) -> bool {
+        let me = self.around.me.process();
+        let named = rules.last.as_ref().filter(|last| last.state == SpanState::Open && last.is_led_by(&me));
+        named.is_some_and(|span| span.replicas.len() > 1) && self.around.could_hold(&rules.state) > 1
+    }
+
+    /// Whether nothing of the shard is to be waited for before this node stops: another node leads what this one has led, and
+    /// has said so itself. That the metadata names it is not enough: whoever leads the metadata may know that alone, and take it
+    /// along.
+    pub(super) fn has_left(&self) -> bool {
         let rules = self.rules();
-        let led = rules.leader.as_ref().map_or(0, |leader| leader.span().epoch);
-        let mine = self.around.me.replica();
-        rules
-            .last
-            .as_ref()
-            .filter(|last| last.epoch > led)
-            .is_some_and(|last| rules.heard_of >= last.epoch || !last.replicas.contains(&mine))
+        let Some(left) = rules.left else { return !self.is_to_hand_over(&rules) };
+        let me = &self.around.me;
+        rules.last.as_ref().filter(|last| last.epoch > left).is_some_and(|last| {
+            let holds = last.replicas.contains(&me.replica());
+            rules.heard_of >= last.epoch || !holds || last.is_led_by(&me.process())
+        })
     }
 
     pub(super) fn begin_hand_over(

@@ -55,7 +55,8 @@ impl Held {
         let span = leader.span();
         if self.around.is_leaving() {
             // The hand-over did not come to its end.
-            return !leader.is_handing_over()
+            return rules.left == Some(span.epoch)
+                && !leader.is_handing_over()
                 && span.replicas.len() > 1
                 && self.around.could_hold(&rules.state) > 1;
         }

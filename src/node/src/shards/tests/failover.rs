@@ -142,6 +142,17 @@ async fn a_node_that_was_named_just_before_it_stops_hands_that_over_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_all_stop_at_once_do_not_pass_a_shard_around() {
+    let cluster = Cluster::of(3).await;
+    let wal = cluster.leads(1).await;
+    append(&wal, values(0, 5, 900)).await;
+    let spans = || cluster.meta.state().chains[&super::cluster::SHARD].spans.len();
+    let before = spans();
+    tokio::join!(cluster.shards(1).hand_over(), cluster.shards(2).hand_over(), cluster.shards(3).hand_over());
+    assert!(spans() <= before + 3, "{} spans more", spans() - before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_moves_where_it_is_asked_to_and_only_to_who_holds_the_span() {
     let mut cluster = Cluster::of(3).await;
     let other = cluster.join().await;
