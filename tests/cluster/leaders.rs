@@ -20,7 +20,7 @@ impl Cluster {
     }
 
     /// The shard with partitions whose number is the lowest, with a leader.
-    fn led(&self) -> Value {
+    pub(crate) fn led(&self) -> Value {
         wait::until("a shard with partitions to be led", || {
             let told = self.told(1);
             let shards = told["shards"].as_array().unwrap();

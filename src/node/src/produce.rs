@@ -2,7 +2,7 @@
 //! From records to durable batches: builds one batch per partition (more when a limit asks for it) and appends them.
 //!
 //! # Durability
-//! [`append`] answers when every batch is durable. When it fails, some of the batches may be stored.
+//! [`append`] answers when every batch is durable. When it fails it leaves what is not known to be durable.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -118,91 +118,124 @@ fn at_most(record: &Record<'_>) -> usize {
 }
 
 /// Appends all batches and waits until they are durable; partitions at once, the batches of one in order. Those of
-/// partitions that other nodes lead are handed on if `hop` allows it.
+/// partitions that other nodes lead are handed on if `hop` allows it. What is durable is taken out of `batches`: when it fails,
+/// the rest can be appended again without doubling anything, unless the failure says that its outcome is unknown.
+///
+/// A partition has one answer; one more where its leader changed meanwhile and others wrote to it in between.
 pub(crate) async fn append(
     node: &Arc<Node>,
     topic: &Arc<LiveTopic>,
-    batches: Batches,
+    batches: &mut Batches,
     hop: Hop,
 ) -> Result<Vec<PartitionWritten>, Failure> {
-    let mut written = Vec::with_capacity(batches.len());
-    if batches.len() <= 1 {
-        for (partition, batches) in batches {
-            written.push(append_to(node, topic, partition, batches, hop).await?);
-        }
-        return Ok(written);
+    let mut all = std::mem::take(batches);
+    if all.len() <= 1 {
+        let Some((partition, all)) = all.pop_first() else { return Ok(Vec::new()) };
+        let mut appending = Appending { partition, rest: all, written: Vec::new() };
+        let done = appending.run(node, topic, hop).await;
+        return appending.end(batches, done);
     }
-    let mut appending = JoinSet::new();
-    for (partition, batches) in batches {
+    let mut running = JoinSet::new();
+    for (partition, all) in all {
         let (node, topic) = (Arc::clone(node), Arc::clone(topic));
-        appending.spawn(async move { append_to(&node, &topic, partition, batches, hop).await });
+        let mut appending = Appending { partition, rest: all, written: Vec::new() };
+        running.spawn(async move { (appending.run(&node, &topic, hop).await, appending) });
     }
-    let mut failed = None;
-    while let Some(done) = appending.join_next().await {
-        match done {
-            Ok(Ok(one)) => written.push(one),
+    let (mut written, mut failed) = (Vec::new(), None);
+    while let Some(done) = running.join_next().await {
+        match done.map(|(done, appending)| appending.end(batches, done)) {
+            Ok(Ok(one)) => written.extend(one),
             Ok(Err(failure)) => failed = Some(failure),
             Err(gone) => failed = Some(Failure::new(ErrorCode::Internal, gone.to_string())),
         }
     }
-    written.sort_unstable_by_key(|one| one.partition);
+    written.sort_unstable_by_key(|one| (one.partition, one.base_offset));
     failed.map_or(Ok(written), Err)
 }
 
-async fn append_to(
-    node: &Node,
-    topic: &LiveTopic,
+/// The batches of one partition on their way.
+struct Appending {
     partition: u32,
-    batches: Vec<Batch>,
-    hop: Hop,
-) -> Result<PartitionWritten, Failure> {
-    // Alone, nobody else can come to lead.
-    if node.metadata.member().is_none() || hop == Hop::Last {
-        return append_here(node, topic, partition, batches).await;
-    }
-    Box::pin(append_anywhere(node, topic, partition, batches)).await
+    /// Not durable yet.
+    rest: Vec<Batch>,
+    written: Vec<PartitionWritten>,
 }
 
-/// Appends where the partition is led, here or elsewhere, and looks again when that changes under way: for one batch, of
-/// which nothing was written then.
-async fn append_anywhere(
-    node: &Node,
-    topic: &LiveTopic,
-    partition: u32,
-    batches: Vec<Batch>,
-) -> Result<PartitionWritten, Failure> {
-    let end = Instant::now() + forward::PATIENCE;
-    let mut newer = None;
-    loop {
-        let topic = newer.as_deref().unwrap_or(topic);
-        let written = if topic.partition(partition)?.led().is_ok() {
-            append_here(node, topic, partition, batches.clone()).await.map(Some)
-        } else {
-            forward::append(node, topic, partition, &batches).await
-        };
-        match written {
-            Ok(Some(written)) => return Ok(written),
-            Ok(None) => {}
-            Err(failure) => {
-                let nothing = matches!(failure.code, ErrorCode::NotLeader | ErrorCode::ShuttingDown);
-                if batches.len() > 1 || !nothing || node.is_stopping() || Instant::now() >= end {
-                    return Err(failure);
+impl Appending {
+    /// Appends where the partition is led, here or elsewhere, and looks again when that changes under way: what is durable is
+    /// not sent again.
+    async fn run(&mut self, node: &Node, topic: &LiveTopic, hop: Hop) -> Result<(), Failure> {
+        // Alone, nobody else can come to lead.
+        let only_here = node.metadata.member().is_none() || hop == Hop::Last;
+        let mut end = Instant::now() + forward::PATIENCE;
+        let mut newer = None;
+        loop {
+            let topic = newer.as_deref().unwrap_or(topic);
+            let written = if only_here || topic.partition(self.partition)?.led().is_ok() {
+                append_here(node, topic, self.partition, &self.rest).await.map(Some)
+            } else {
+                Box::pin(forward::append(node, topic, self.partition, &self.rest)).await
+            };
+            match written {
+                Ok(Some(written)) => {
+                    self.note(written)?;
+                    // Whoever handed this on asks the next leader for the rest.
+                    if self.rest.is_empty() || hop == Hop::Last {
+                        return Ok(());
+                    }
+                    end = Instant::now() + forward::PATIENCE;
+                }
+                Ok(None) => tokio::time::sleep(forward::PAUSE).await,
+                Err(failure) => {
+                    let nothing = matches!(failure.code, ErrorCode::NotLeader | ErrorCode::ShuttingDown);
+                    if only_here || !nothing || node.is_stopping() || Instant::now() >= end {
+                        return Err(failure);
+                    }
+                    tokio::time::sleep(forward::PAUSE).await;
                 }
             }
+            newer = Some(node.topic(&topic.name).ok_or_else(|| Failure::no_topic(&topic.name))?);
         }
-        tokio::time::sleep(forward::PAUSE).await;
-        newer = Some(node.topic(&topic.name).ok_or_else(|| Failure::no_topic(&topic.name))?);
+    }
+
+    /// The first ones are durable.
+    fn note(&mut self, written: PartitionWritten) -> Result<(), Failure> {
+        let (mut batches, mut records) = (0, 0);
+        while records < written.count && batches < self.rest.len() {
+            records += u64::from(self.rest[batches].count());
+            batches += 1;
+        }
+        if records != written.count || batches == 0 {
+            return Err(Failure::new(
+                ErrorCode::Internal,
+                "the leader tells of other records than it was sent",
+            ));
+        }
+        self.rest.drain(..batches);
+        match self.written.last_mut() {
+            Some(last) if last.base_offset + last.count == written.base_offset => last.count += written.count,
+            _ => self.written.push(written),
+        }
+        Ok(())
+    }
+
+    fn end(self, batches: &mut Batches, done: Result<(), Failure>) -> Result<Vec<PartitionWritten>, Failure> {
+        if !self.rest.is_empty() {
+            batches.insert(self.partition, self.rest);
+        }
+        done.map(|()| self.written)
     }
 }
 
+/// Appends to the log that is led here. When a batch is refused, those before it are what was written, and whoever asked finds
+/// the reason when it asks for the rest.
 async fn append_here(
     node: &Node,
     topic: &LiveTopic,
     partition: u32,
-    batches: Vec<Batch>,
+    batches: &[Batch],
 ) -> Result<PartitionWritten, Failure> {
     let live = topic.partition(partition)?;
-    let count = batches.iter().map(|batch| u64::from(batch.count())).sum();
     let wal = live.led()?;
     let appended = async {
         if batches.len() <= 1 {
@@ -214,12 +247,12 @@ async fn append_here(
         }
     };
     let patience = Duration::from_millis(node.config.limits.produce_wait_ms);
-    let base_offset = routing::within(node, live.shard, patience, appended).await.map_err(|unheld| {
+    let appended = routing::within(node, live.shard, patience, appended).await.map_err(|unheld| {
         node.metrics.produce_timeouts.inc();
         Failure::new(ErrorCode::Unavailable, unheld.to_string())
     })?;
-    match base_offset {
-        Ok(base_offset) => Ok(PartitionWritten { partition, base_offset, count }),
+    match appended {
+        Ok((base_offset, count)) => Ok(PartitionWritten { partition, base_offset, count }),
         // Deleted since the request looked it up.
         Err(AppendError::UnknownPartition(_)) => Err(Failure::no_topic(&topic.name)),
         Err(error) => Err(for_sure(node, wal, error).await.into()),
@@ -237,14 +270,20 @@ pub(crate) async fn for_sure(node: &Node, wal: &Wal, error: AppendError) -> Appe
     }
 }
 
-/// The offset of the first record.
-async fn append_in_order(wal: &Wal, partition: u64, batches: Vec<Batch>) -> Result<u64, AppendError> {
-    let mut first = None;
+/// The offset of the first record, and how many are durable: all, or those before a batch that was refused.
+async fn append_in_order(wal: &Wal, partition: u64, batches: &[Batch]) -> Result<(u64, u64), AppendError> {
+    let (mut first, mut count) = (None, 0);
     for batch in batches {
-        let durable = wal.append(partition, batch).await?;
-        first.get_or_insert(durable.base_offset());
+        match wal.append(partition, batch.clone()).await {
+            Ok(durable) => {
+                first.get_or_insert(durable.base_offset());
+                count += u64::from(batch.count());
+            }
+            Err(error @ AppendError::OutcomeUnknown { .. }) => return Err(error),
+            Err(error) => return first.map(|first| (first, count)).ok_or(error),
+        }
     }
-    first.ok_or(AppendError::Invalid("nothing to append"))
+    first.map(|first| (first, count)).ok_or(AppendError::Invalid("nothing to append"))
 }
 
 #[cfg(test)]
@@ -277,6 +316,32 @@ mod tests {
         assert!(matches!(collector.push(Some(2), &value(b"x")), Err(CollectError::NoPartition(2))));
         let large = vec![0; 2 * 1024 * 1024];
         assert!(matches!(collector.push(None, &value(&large)), Err(CollectError::Batch(_))));
+    }
+
+    #[test]
+    fn what_is_durable_is_not_appended_again_and_offsets_that_follow_each_other_are_one_answer() {
+        let batch = |records: usize| {
+            let mut builder = BatchBuilder::default();
+            (0..records).for_each(|_| builder.push(&value(b"x")).unwrap());
+            builder.finish().unwrap()
+        };
+        let rest = vec![batch(2), batch(1), batch(3), batch(1)];
+        let mut appending = Appending { partition: 4, rest, written: Vec::new() };
+        let run = |base_offset, count| PartitionWritten { partition: 4, base_offset, count };
+        appending.note(run(10, 3)).unwrap();
+        assert_eq!(appending.rest.iter().map(Batch::count).collect::<Vec<_>>(), [3, 1]);
+        assert!(appending.note(run(13, 2)).is_err(), "within a batch");
+        assert!(appending.note(run(13, 0)).is_err() && appending.note(run(13, 5)).is_err());
+        appending.note(run(13, 3)).unwrap();
+        appending.note(run(20, 1)).unwrap();
+        let mut left = Batches::new();
+        assert_eq!(appending.end(&mut left, Ok(())), Ok(vec![run(10, 6), run(20, 1)]));
+        assert!(left.is_empty());
+        let rest = vec![batch(1)];
+        let failed = Failure::new(ErrorCode::StorageFull, "full");
+        let appending = Appending { partition: 4, rest, written: vec![run(0, 2)] };
+        assert_eq!(appending.end(&mut left, Err(failed.clone())), Err(failed));
+        assert_eq!(left[&4].len(), 1, "the rest can be appended again");
     }
 
     #[test]

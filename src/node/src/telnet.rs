@@ -87,11 +87,11 @@ pub(crate) async fn serve(node: &Arc<Node>, mut stream: TcpStream, idle: Duratio
 /// Makes batches durable, in order.
 async fn store(node: Arc<Node>, mut waiting: mpsc::Receiver<Collected>) -> Result<(), String> {
     while let Some((topic, collector)) = waiting.recv().await {
-        let batches = collector.finish().map_err(|error| error.to_string())?;
+        let mut batches = collector.finish().map_err(|error| error.to_string())?;
         loop {
-            match produce::append(&node, &topic, batches.clone(), Hop::First).await {
+            match produce::append(&node, &topic, &mut batches, Hop::First).await {
                 Ok(_) => break,
-                // Nothing was written: what was read waits for room, and the client waits with it.
+                // What was not written waits for room, and the client waits with it.
                 Err(failure) if failure.code == ErrorCode::StorageFull && !node.is_stopping() => {
                     tokio::time::sleep(FULL_PAUSE).await;
                 }

@@ -70,8 +70,8 @@ async fn store(
     };
     if put.success() > 0 {
         let topic = node.topic_to_write(&node.config.topics.tsdb).await?;
-        let batches = body::work(bytes.len(), || batches(node, &topic, &put, &mut share))?;
-        let appended = produce::append(node, &topic, batches, Hop::First);
+        let mut batches = body::work(bytes.len(), || batches(node, &topic, &put, &mut share))?;
+        let appended = produce::append(node, &topic, &mut batches, Hop::First);
         match flags.sync_timeout_ms.map(std::time::Duration::from_millis) {
             None => appended.await?,
             Some(after) => tokio::time::timeout(after, appended).await.map_err(|_| late())??,

@@ -57,11 +57,11 @@ pub(super) async fn produce(
         topic.partition(partition)?;
     }
     let len = bytes.len();
-    let batches = body::work(len, || match format {
+    let mut batches = body::work(len, || match format {
         BodyFormat::RawBatch => raw(&node, &headers, bytes, partition, &mut share),
         _ => collect(&node, &topic, format, &headers, &bytes, partition, &mut share),
     })?;
-    let partitions = produce::append(&node, &topic, batches, hop).await?;
+    let partitions = produce::append(&node, &topic, &mut batches, hop).await?;
     Ok(json(&ProduceAnswer { partitions }))
 }
 

@@ -79,8 +79,6 @@ pub(crate) enum Again {
     Always,
     /// When it was refused nothing was done.
     IfRefused,
-    /// When it was refused a part of it may have been done.
-    Never,
 }
 
 /// A request to be handed on.
@@ -300,7 +298,7 @@ pub(crate) async fn to_leader(node: &Node, topic: &str, partition: u32, ask: &As
             Way::Here => return Ok(Led::Here),
             Way::Nobody => "nobody leads it at present".to_owned(),
             Way::There(leader, at) => match node.forward.once(node.me.node, &at, ask).await {
-                Ok(answer) => match answer.refusal().filter(|refusal| is_passing(refusal, ask.again)) {
+                Ok(answer) => match answer.refusal().filter(is_passing) {
                     Some(refusal) => format!("node {leader}: {}", refusal.message),
                     None => return Ok(Led::Answer(answer)),
                 },
@@ -326,14 +324,10 @@ pub(crate) async fn to_leader(node: &Node, topic: &str, partition: u32, ask: &As
     }
 }
 
-/// Whether another try may find the leader: this one did nothing.
-fn is_passing(refusal: &Failure, again: Again) -> bool {
-    match refusal.code {
-        ErrorCode::NotLeader | ErrorCode::ShuttingDown => again != Again::Never,
-        // The leader has not heard of the topic yet.
-        ErrorCode::UnknownTopic | ErrorCode::UnknownPartition => true,
-        _ => false,
-    }
+/// Whether another try may find the leader: this one did nothing. With the last two the leader has not heard of the topic yet.
+fn is_passing(refusal: &Failure) -> bool {
+    use ErrorCode::{NotLeader, ShuttingDown, UnknownPartition, UnknownTopic};
+    matches!(refusal.code, NotLeader | ShuttingDown | UnknownTopic | UnknownPartition)
 }
 
 fn way(node: &Node, topic: &str, partition: u32) -> Result<Way, Failure> {
@@ -354,7 +348,8 @@ fn unavailable(message: String) -> Failure {
     Failure::new(ErrorCode::Unavailable, message)
 }
 
-/// Has the leader of a partition append batches; `None` when that is this node by now.
+/// Has the leader of a partition append batches; `None` when that is this node by now. It tells of all of them, or of the first
+/// ones, when it came to lead no more behind those.
 ///
 /// # Errors
 /// As [`to_leader`], or why the leader does not take them.
@@ -371,11 +366,9 @@ pub(crate) async fn append(
         (CONTENT_TYPE, HeaderValue::from_static(RAW_BATCH)),
         (ACCEPT, HeaderValue::from_static(JSON)),
     ]);
-    // Of several batches the first ones may be stored when the leader refuses.
-    let again = if batches.len() == 1 { Again::IfRefused } else { Again::Never };
     // As long as the leader itself waits for the others' disks, if it is set as this node is.
     let wait = Duration::from_millis(node.config.limits.produce_wait_ms);
-    let ask = Ask { method: Method::POST, path, headers, body: body.freeze(), wait, again };
+    let ask = Ask { method: Method::POST, path, headers, body: body.freeze(), wait, again: Again::IfRefused };
     match to_leader(node, &topic.name, partition, &ask).await? {
         Led::Here => Ok(None),
         Led::Answer(answer) => written(&answer, partition).map(Some),
@@ -383,14 +376,6 @@ pub(crate) async fn append(
 }
 
 fn written(answer: &Answer, partition: u32) -> Result<PartitionWritten, Failure> {
-    if let Some(refusal) = answer.refusal() {
-        return Err(match refusal.code {
-            ErrorCode::NotLeader => {
-                unavailable(format!("{}; the records may have been stored", refusal.message))
-            }
-            _ => refusal,
-        });
-    }
     let read: ProduceAnswer = answer.read()?;
     let found = read.partitions.into_iter().find(|one| one.partition == partition);
     found.ok_or_else(|| Failure::new(ErrorCode::Internal, "the leader's answer is not understood"))
@@ -408,24 +393,21 @@ mod tests {
 
     #[test]
     fn what_may_have_been_stored_is_not_sent_again() {
-        let again = |code, again| answer(code).refusal().is_some_and(|refusal| is_passing(&refusal, again));
-        for code in [ErrorCode::NotLeader, ErrorCode::ShuttingDown] {
-            assert!(
-                again(code, Again::Always) && again(code, Again::IfRefused) && !again(code, Again::Never)
-            );
-        }
-        // The leader has not heard of the topic, so it has stored nothing of it.
-        assert!(again(ErrorCode::UnknownTopic, Again::Never));
-        for code in [ErrorCode::StorageFailed, ErrorCode::Internal, ErrorCode::TooLarge, ErrorCode::Unknown] {
-            assert!(!again(code, Again::Always), "{code}");
+        let again = |code| answer(code).refusal().as_ref().is_some_and(is_passing);
+        let nothing_done = [
+            ErrorCode::NotLeader,
+            ErrorCode::ShuttingDown,
+            ErrorCode::UnknownTopic,
+            ErrorCode::UnknownPartition,
+        ];
+        for code in ErrorCode::ALL {
+            assert_eq!(again(*code), nothing_done.contains(code), "{code}");
         }
     }
 
     #[test]
-    fn a_leader_s_refusal_is_the_client_s_but_one_that_leaves_doubt_says_so() {
-        let refused = |code| written(&answer(code), 0).unwrap_err().code;
-        assert_eq!(refused(ErrorCode::StorageFull), ErrorCode::StorageFull);
-        assert_eq!(refused(ErrorCode::NotLeader), ErrorCode::Unavailable);
+    fn a_leader_s_refusal_is_the_client_s() {
+        assert_eq!(written(&answer(ErrorCode::StorageFull), 0).unwrap_err().code, ErrorCode::StorageFull);
         let body = Bytes::from_static(br#"{"partitions":[{"partition":3,"base_offset":7,"count":2}]}"#);
         let stored = Answer { status: StatusCode::OK, headers: HeaderMap::new(), body };
         let written_there = PartitionWritten { partition: 3, base_offset: 7, count: 2 };

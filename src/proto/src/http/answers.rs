@@ -23,7 +23,7 @@ use super::records::{Fault, InputRecord};
 /// Answer to producing: what each partition got.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ProduceAnswer {
-    /// By partition number, each at most once.
+    /// By partition number, each at most once; once more where its leader changed meanwhile and others wrote to it in between.
     pub partitions: Vec<PartitionWritten>,
 }
 
