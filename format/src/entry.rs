@@ -47,6 +47,8 @@ pub enum EntryKind {
     /// What a shard's partitions and producers are where a span starts; in the first frame behind its first opening
     /// frame: [`crate::shard_state`].
     ShardState = 13,
+    /// A partition goes on here at `base_offset`, after it was in another shard: [`crate::partition_taken`].
+    PartitionTaken = 14,
 }
 
 impl EntryKind {
@@ -66,6 +68,7 @@ impl EntryKind {
             11 => EntryKind::Truncate,
             12 => EntryKind::Purge,
             13 => EntryKind::ShardState,
+            14 => EntryKind::PartitionTaken,
             _ => return None,
         })
     }
@@ -142,7 +145,7 @@ mod tests {
     #[test]
     fn every_kind_is_found_by_its_number_and_no_number_is_used_twice() {
         let kinds: Vec<_> = (0..=u8::MAX).filter_map(EntryKind::from_number).collect();
-        assert_eq!(kinds.len(), 13);
+        assert_eq!(kinds.len(), 14);
         for kind in kinds {
             assert_eq!(EntryKind::from_number(kind as u8), Some(kind));
             assert!((1..FIRST_SKIPPABLE).contains(&(kind as u8)));

@@ -8,6 +8,7 @@ use crate::entry::EntryKind;
 use crate::footer::Footer;
 use crate::index::{SealedAs, SegmentIndex};
 use crate::le;
+use crate::partition_taken;
 use crate::scan::{Expect, Found, scan, scan_unverified};
 use crate::span_start::SpanStart;
 use crate::superblock::Superblock;
@@ -29,6 +30,11 @@ pub fn fuzz_scan(data: &[u8]) {
         if let Found::Frame(frame) = scan(&file[at..], &expect) {
             assert!(matches!(scan_unverified(&file[at..], &expect), Found::Frame(_)));
             let _ = frame.padding_is_zero();
+            for entry in frame.entries().filter(|entry| entry.kind() == Some(EntryKind::PartitionTaken)) {
+                let Ok(rows) = partition_taken::decode(entry.row.partition, entry.body) else { continue };
+                let body = partition_taken::encode(&rows).unwrap_or_default();
+                assert_eq!(partition_taken::decode(entry.row.partition, &body), Ok(rows));
+            }
             for entry in frame.entries().filter(|entry| entry.kind() == Some(EntryKind::SpanStart)) {
                 let Ok(start) = SpanStart::decode(&entry.row, entry.body) else { continue };
                 let (row, body) = start.encode();

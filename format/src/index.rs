@@ -12,7 +12,7 @@ use crate::entry::{EntryKind, Row};
 use crate::footer::{Footer, PartitionIndex};
 use crate::frame::Frame;
 use crate::producers::{Numbered, Producers};
-use crate::shard_state;
+use crate::{partition_taken, shard_state};
 
 #[derive(Debug, Clone)]
 struct Tracked {
@@ -135,6 +135,9 @@ impl SegmentIndex {
                         self.begin_with(&footer);
                     }
                 }
+                Some(EntryKind::PartitionTaken) => {
+                    self.take_partition(&entry.row, entry.body, frame.header.lsn);
+                }
                 Some(kind) => {
                     opening |= kind == EntryKind::Opening;
                     self.note_control(kind, &entry.row);
@@ -174,7 +177,21 @@ impl SegmentIndex {
         self.producers.end_frame(blocks);
     }
 
-    /// Notes a control entry.
+    /// Notes that a partition goes on here, in the frame `lsn`, after it was in another shard. What is there of it from before
+    /// stays; where it is known to have come further already, its offsets stay too.
+    pub fn take_partition(&mut self, row: &Row, body: &[u8], lsn: u64) {
+        let (partition, at) = (row.partition, row.base_offset);
+        let empty = Tracked { row: PartitionIndex::empty(partition, at, at), since: 0 };
+        let here = &mut self.partitions.entry(partition).or_insert(empty).row;
+        if !here.has_batches() {
+            here.first_offset = here.first_offset.max(at);
+        }
+        here.next_offset = here.next_offset.max(at);
+        // Damage there is none: the frame is verified.
+        self.producers.take(partition, &partition_taken::decode(partition, body).unwrap_or_default(), lsn);
+    }
+
+    /// Notes a control entry that has no body to be looked into.
     pub fn note_control(&mut self, kind: EntryKind, row: &Row) {
         match kind {
             EntryKind::PartitionCreated => {

@@ -27,6 +27,7 @@ pub mod index;
 mod le;
 pub mod name;
 pub mod opening;
+pub mod partition_taken;
 pub mod producers;
 pub mod promise;
 pub mod record_format;

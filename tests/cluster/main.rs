@@ -14,6 +14,7 @@ mod http;
 mod joining;
 mod kafka;
 mod leaders;
+mod moves;
 mod nodes;
 mod producer;
 mod replicas;

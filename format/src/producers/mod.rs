@@ -216,6 +216,29 @@ impl Producers {
         self.rows.newest_while(|row| row.renumber(lsn, to));
     }
 
+    /// What the producers of a partition wrote last, for the shard in which it goes on: by producer, with LSN and age 0.
+    pub fn of_partition(&self, partition: u64) -> Vec<ProducerRow> {
+        let of_it = self.keys.range((partition, i64::MIN)..=(partition, i64::MAX));
+        let rows = of_it.filter_map(|(_, slot)| self.rows.get(*slot));
+        rows.map(|row| ProducerRow {
+            age: 0,
+            window: row.window.in_frame(0),
+            ..row.to_snapshot(self.position)
+        })
+        .collect()
+    }
+
+    /// A partition goes on here, in the frame `lsn`, which is not below that of any noted before: what its producers wrote in
+    /// another shard counts as if it stood in that frame.
+    pub fn take(&mut self, partition: u64, rows: &[ProducerRow], lsn: u64) {
+        self.forget_partition(partition);
+        for row in rows.iter().filter(|row| row.partition == partition) {
+            let row = ProducerRow { window: row.window.in_frame(lsn), ..row.clone() };
+            let slot = self.rows.push(Row::restore(&row, self.position));
+            self.keys.insert((partition, row.producer_id), slot);
+        }
+    }
+
     /// The partition ends.
     pub fn forget_partition(&mut self, partition: u64) {
         let of_it = (partition, i64::MIN)..=(partition, i64::MAX);

@@ -84,6 +84,12 @@ impl Window {
         &self.batches[self.len - 1]
     }
 
+    /// The same batches, as if all stood in one frame.
+    pub(super) fn in_frame(mut self, lsn: u64) -> Window {
+        self.batches.iter_mut().take(self.len).for_each(|stored| stored.lsn = lsn);
+        self
+    }
+
     /// Sequences from the oldest batch's first to the newest's last.
     pub(super) fn sequences(&self) -> u32 {
         ahead(self.batches[0].first_sequence, self.last().next_sequence())
@@ -106,7 +112,7 @@ pub(super) struct Row {
     epoch: i16,
     /// Sequences stored without a gap up to the newest, [`MAX_RUN`] at most.
     run: u32,
-    window: Window,
+    pub(super) window: Window,
 }
 
 impl Row {

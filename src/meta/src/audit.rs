@@ -68,6 +68,14 @@ pub enum Wanted {
         /// The shard that is to take them.
         to: u64,
     },
+    /// Ask the leader of a shard to end its span and go on in the same place: a partition is to come there, and the leader
+    /// epochs of a partition grow.
+    Renew {
+        /// The shard.
+        shard: u64,
+        /// Epoch of its last span.
+        epoch: u32,
+    },
     /// Propose a command.
     Propose(Command),
 }
@@ -84,11 +92,14 @@ pub struct Audit {
     pub grace_ms: u64,
     /// The most moves for balance to be wanted at once. Default 1.
     pub moves: usize,
+    /// How many shards the topics without limits are spread over for each node, where they have partitions for them. Default
+    /// 0: those that there are.
+    pub shards: usize,
 }
 
 impl Default for Audit {
     fn default() -> Audit {
-        Audit { spread: Spread::default(), patience_ms: 10_000, grace_ms: 600_000, moves: 1 }
+        Audit { spread: Spread::default(), patience_ms: 10_000, grace_ms: 600_000, moves: 1, shards: 0 }
     }
 }
 

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use crate::audit::{Audit, Wanted};
+use crate::command::Command;
 use crate::member::NodeState;
 use crate::span::{Leader, Replica, Span, SpanState};
 use crate::spread::{Facts, Place};
@@ -106,20 +107,46 @@ impl Audit {
         if wanted.is_empty() {
             wanted = self.leader_moves(state, &takers);
         }
-        wanted.extend(self.partition_moves(state));
+        match self.another_shard(state, takers.len()) {
+            Some(another) => wanted.push(another),
+            None => wanted.extend(self.partition_moves(state)),
+        }
         wanted.truncate(self.moves);
         wanted
     }
 
-    /// Partitions of shards that carry too many, to the shard of their class that carries fewest.
+    /// One more shard for the topics without limits, where there are more nodes than when they were made. Each other class
+    /// has one.
+    fn another_shard(&self, state: &State, nodes: usize) -> Option<Wanted> {
+        let class = Retention::default();
+        let of_class = |shard: u64| state.shards.get(&shard) == Some(&class);
+        let have = state.shards.keys().filter(|shard| of_class(**shard)).count();
+        let topics = state.topics.iter().filter(|(name, _)| !is_internal(name));
+        let partitions = topics.flat_map(|(_, topic)| &topic.partitions).filter(|one| of_class(one.shard()));
+        let useful = (self.shards * nodes).min(partitions.count());
+        let open = || Wanted::Propose(Command::OpenShard { shard: state.next_shard, class });
+        (have > 0 && have < useful).then(open)
+    }
+
+    /// Partitions of shards that carry too many, to the shard of their class that carries fewest. One that has left arrives
+    /// before the next one leaves.
     fn partition_moves(&self, state: &State) -> Vec<Wanted> {
         let mut wanted = Vec::new();
+        let mut partitions = state.topics.values().flat_map(|topic| &topic.partitions);
+        if partitions.any(|partition| partition.handed().is_some()) {
+            return wanted;
+        }
         for loads in by_class(state).values_mut() {
             let mut moved = Vec::new();
             while wanted.len() < self.moves
                 && let Some((from, to)) = uneven(loads)
                 && let Some((one, id)) = partition_in(state, from, to, &moved)
             {
+                let epoch = |shard| state.last_span(shard).map_or(0, |span| span.epoch);
+                if epoch(to) <= epoch(from) {
+                    wanted.push(Wanted::Renew { shard: to, epoch: epoch(to) });
+                    break;
+                }
                 *loads.entry(from).or_default() -= 1;
                 *loads.entry(to).or_default() += 1;
                 moved.push(id);
@@ -214,9 +241,18 @@ fn hand_over(
     Some((shard, span.epoch, joined_by(state, span, to, leads)?))
 }
 
-/// A partition that goes on in another shard, which is not the one of those that move already.
+/// Whether only the nodes themselves write a topic.
+fn is_internal(topic: &str) -> bool {
+    topic.starts_with("__")
+}
+
+/// A partition that goes on in another shard, which is not the one of those that move already. Internal topics stay: their
+/// records tell a node what it coordinates. So does a topic whose retention was changed since: it is another class's.
 fn partition_in(state: &State, from: u64, to: u64, moved: &[u64]) -> Option<(Wanted, u64)> {
-    for (name, topic) in &state.topics {
+    for (name, topic) in state.topics.iter().filter(|(name, _)| !is_internal(name)) {
+        if state.shards.get(&to) != Some(&topic.retention) {
+            continue;
+        }
         for (partition, one) in (0u32..).zip(&topic.partitions) {
             if one.shard() == from && !moved.contains(&one.id) {
                 let (name, id) = (name.clone(), topic.id.clone());
@@ -266,7 +302,7 @@ mod tests {
     use super::*;
     use crate::cluster_tests::{register, span_on};
     use crate::spread::tests::facts;
-    use crate::{Command, Retention};
+    use crate::{Carried, NewSpan, Retention};
 
     fn nodes(count: u64) -> State {
         let mut state = State::default();
@@ -284,10 +320,14 @@ mod tests {
     /// Carries out what is wanted until nothing is; gives how many leaders and partitions were moved, and how many spans
     /// went on with another holder.
     fn settle(state: &mut State, facts: &Facts) -> (usize, usize, usize) {
+        settle_by(&Audit::default(), state, facts)
+    }
+
+    fn settle_by(audit: &Audit, state: &mut State, facts: &Facts) -> (usize, usize, usize) {
         let (mut leaders, mut partitions, mut joined) = (0, 0, 0);
         for round in 0u64.. {
             assert!(round < 1000, "it never comes to rest");
-            let wanted = Audit::default().wanted(state, facts);
+            let wanted = audit.wanted(state, facts);
             if wanted.is_empty() {
                 break;
             }
@@ -306,7 +346,37 @@ mod tests {
                     Wanted::Move { name, id, partition, from, to } => {
                         partitions += 1;
                         let at = 7 * u64::from(partition) + round + 1;
-                        state.apply(&Command::MovePartition { name, id, partition, from, to, at }).unwrap();
+                        let (epoch, start) = (state.last_span(from).unwrap().epoch, 0);
+                        let (topic, id_too, producers) = (name.clone(), id.clone(), Carried::default());
+                        let go = Command::MovePartition {
+                            name,
+                            id,
+                            partition,
+                            from,
+                            epoch,
+                            to,
+                            at,
+                            start,
+                            producers,
+                        };
+                        state.apply(&go).unwrap();
+                        let (name, id) = (topic, id_too);
+                        state.apply(&Command::TakePartition { name, id, partition, shard: to }).unwrap();
+                    }
+                    Wanted::Propose(command) => {
+                        state.apply(&command).unwrap();
+                    }
+                    Wanted::Open { shard, after: None, place } => {
+                        let span = place.with_salt(u128::from(round + 200_000).to_be_bytes());
+                        state.apply(&Command::OpenFirstSpan { shard, span, base: 1 }).unwrap();
+                    }
+                    Wanted::Renew { shard, epoch } => {
+                        let last = state.last_span(shard).unwrap().clone();
+                        let (leader, end, replicas) = (last.leader, last.base + 5, last.replicas);
+                        let salt = u128::from(round + 100_000).to_be_bytes();
+                        let next = NewSpan { replicas, quorum: last.quorum, leader, salt };
+                        let close = Command::LeaderClose { shard, epoch, leader, end, chain: end, next };
+                        state.apply(&close).unwrap();
                     }
                     Wanted::Copy { shard, epoch, old, new, .. } => {
                         let manifest = crate::Manifest([1; 16]);
@@ -422,6 +492,89 @@ mod tests {
         let (leaders, _, joined) = settle(&mut state, &known(4));
         assert_eq!((leaders, joined), (1, 4), "four copies and one leader are its share");
         assert_eq!(state.skew(), Skew::default());
+    }
+
+    #[test]
+    fn a_single_node_that_has_grown_to_three_is_evened_out() {
+        let mut state = nodes(1);
+        for shard in 1..=2 {
+            state.apply(&Command::OpenShard { shard, class: Retention::default() }).unwrap();
+            let span = span_on(&[1], shard as u8);
+            state.apply(&Command::OpenFirstSpan { shard, span, base: 1 }).unwrap();
+        }
+        let class = Retention { max_age_ms: None, max_bytes: Some(1 << 40) };
+        state.apply(&Command::OpenShard { shard: 3, class }).unwrap();
+        state.apply(&Command::OpenFirstSpan { shard: 3, span: span_on(&[1], 3), base: 1 }).unwrap();
+        let create = |name: &str, id: u8, retention, shards| Command::CreateTopic {
+            name: name.into(),
+            id: format!("{id:032x}"),
+            retention,
+            shards,
+        };
+        state.apply(&create("t", 1, Retention::default(), [1, 2].repeat(6))).unwrap();
+        state.apply(&create("__offsets", 2, class, vec![3])).unwrap();
+        for node in 2..=3 {
+            state.apply(&register(node, "")).unwrap();
+        }
+        let audit = Audit { shards: 2, ..Audit::default() };
+        let (_, partitions, _) = settle_by(&audit, &mut state, &known(3));
+        let of_class = by_class(&state).remove(&Retention::default()).unwrap();
+        assert_eq!(of_class.into_values().collect::<Vec<_>>(), [2; 6]);
+        let all: Vec<u64> = (1..=3).collect();
+        let leaders = loads_of(leads(&state, &all));
+        assert_eq!((leaders.iter().sum::<usize>(), excess(&leaders), lack(&leaders)), (7, 0, 0));
+        assert_eq!(partitions, 8, "and no more are moved than that takes");
+        assert_eq!(state.partition("__offsets", 0).unwrap().shard(), 3);
+        state.verify().unwrap();
+    }
+
+    #[test]
+    fn while_a_partition_is_on_its_way_no_other_one_leaves() {
+        let mut state = nodes(1);
+        for shard in 1..=2 {
+            state.apply(&Command::OpenShard { shard, class: Retention::default() }).unwrap();
+            let span = span_on(&[1], shard as u8);
+            state.apply(&Command::OpenFirstSpan { shard, span, base: 1 }).unwrap();
+        }
+        let (name, id) = (String::from("t"), "a".repeat(32));
+        let (retention, shards) = (Retention::default(), vec![1; 4]);
+        state.apply(&Command::CreateTopic { name: name.clone(), id: id.clone(), retention, shards }).unwrap();
+        let wanted = |state: &State| Audit::default().wanted(state, &known(1));
+        let first = wanted(&state);
+        assert!(matches!(first[..], [Wanted::Move { partition: 0, from: 1, to: 2, .. }]), "{first:?}");
+        let (topic, topic_id, producers) = (name.clone(), id.clone(), Carried::default());
+        let go = Command::MovePartition {
+            name,
+            id,
+            partition: 0,
+            from: 1,
+            epoch: 1,
+            to: 2,
+            at: 9,
+            start: 0,
+            producers,
+        };
+        state.apply(&go).unwrap();
+        assert_eq!(wanted(&state), []);
+        let take = Command::TakePartition { name: topic, id: topic_id, partition: 0, shard: 2 };
+        state.apply(&take).unwrap();
+        assert!(matches!(wanted(&state)[..], [Wanted::Move { partition: 1, .. }]));
+    }
+
+    #[test]
+    fn a_shard_of_an_older_epoch_begins_a_new_span_before_a_partition_comes() {
+        let mut state = nodes(1);
+        for shard in 1..=2 {
+            state.apply(&Command::OpenShard { shard, class: Retention::default() }).unwrap();
+            let span = span_on(&[1], shard as u8);
+            state.apply(&Command::OpenFirstSpan { shard, span, base: 1 }).unwrap();
+        }
+        let (name, id, retention) = ("t".into(), "a".repeat(32), Retention::default());
+        state.apply(&Command::CreateTopic { name, id, retention, shards: vec![2; 4] }).unwrap();
+        let found = Audit::default().wanted(&state, &known(1));
+        assert_eq!(found, [Wanted::Renew { shard: 1, epoch: 1 }]);
+        let (_, moved, _) = settle(&mut state, &known(1));
+        assert_eq!(moved, 2);
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::span::{Manifest, NewSpan, Span, SpanState, Substitute};
-use crate::{Applied, Command, Illegal, Leader, NodeInfo, NodeState, Replica, Retention, State, StoreId};
+use crate::{
+    Applied, Carried, Command, Illegal, Leader, MAX_CARRIED, NodeInfo, NodeState, Replica, Retention, State,
+    StoreId,
+};
 
 const TOPIC: &str = "00112233445566778899aabbccddeeff";
 
@@ -411,24 +414,25 @@ fn a_partition_moves_where_its_class_is_served_and_its_offsets_end() {
     for shard in [2, 3] {
         let class = if shard == 2 { class } else { Retention { max_age_ms: Some(1), max_bytes: None } };
         state.apply(&Command::OpenShard { shard, class }).unwrap();
+        let span = span_on(&[1, 2, 3], 10 + shard as u8);
+        state.apply(&Command::OpenFirstSpan { shard, span, base: 1 }).unwrap();
     }
     let (name, id) = (String::from("t"), String::from(TOPIC));
     let create =
         Command::CreateTopic { name: name.clone(), id: id.clone(), retention: class, shards: vec![1] };
     state.apply(&create).unwrap();
-    let go = |from, to, at| Command::MovePartition {
-        name: name.clone(),
-        id: id.clone(),
-        partition: 0,
-        from,
-        to,
-        at,
-    };
-    assert_eq!(refused(&mut state, &go(2, 1, 5)), Illegal::NotPlaced { given: 2, is: 1 });
-    assert_eq!(refused(&mut state, &go(1, 3, 5)), Illegal::OtherClass(3));
-    assert_eq!(refused(&mut state, &go(1, 1, 5)), Illegal::Move { to: 1, at: 5 });
-    state.apply(&go(1, 2, 5)).unwrap();
-    assert_eq!(refused(&mut state, &go(2, 1, 4)), Illegal::Move { to: 1, at: 4 });
+    assert_eq!(refused(&mut state, &go(2, 2, 1, 5)), Illegal::NotPlaced { given: 2, is: 1 });
+    assert_eq!(refused(&mut state, &go(1, 1, 3, 5)), Illegal::OtherClass(3));
+    assert_eq!(refused(&mut state, &go(1, 1, 1, 5)), Illegal::Move { to: 1, at: 5 });
+    state.apply(&go(1, 1, 2, 5)).unwrap();
+    let under_way = Illegal::UnderWay { topic: "t".into(), partition: 0, to: 2 };
+    assert_eq!(refused(&mut state, &go(2, 2, 1, 5)), under_way);
+    assert_eq!(state.partition("t", 0).unwrap().handed().map(|handed| handed.at), Some(5));
+    let elsewhere = Illegal::NotUnderWay { topic: "t".into(), partition: 0, to: 1 };
+    assert_eq!(refused(&mut state, &take(1)), elsewhere);
+    state.apply(&take(2)).unwrap();
+    assert!(matches!(refused(&mut state, &take(2)), Illegal::NotUnderWay { .. }));
+    assert_eq!(refused(&mut state, &go(2, 2, 1, 4)), Illegal::Move { to: 1, at: 4 });
     assert_eq!(state.partition("t", 0).unwrap().placed().len(), 2);
     let change = Command::SetTopicConfig {
         name: name.clone(),
@@ -438,7 +442,91 @@ fn a_partition_moves_where_its_class_is_served_and_its_offsets_end() {
     };
     state.apply(&change).unwrap();
     assert_eq!(refused(&mut state, &change), Illegal::TopicConfig("t".into()));
-    state.apply(&go(2, 3, 9)).unwrap();
+    state.apply(&go(2, 2, 3, 9)).unwrap();
+}
+
+/// The topic's partition leaves shard `from`, whose leader has closed it in its span of this epoch.
+fn go(from: u64, epoch: u32, to: u64, at: u64) -> Command {
+    let (name, id, producers) = ("t".into(), TOPIC.into(), Carried::default());
+    Command::MovePartition { name, id, partition: 0, from, epoch, to, at, start: 0, producers }
+}
+
+fn take(shard: u64) -> Command {
+    Command::TakePartition { name: "t".into(), id: TOPIC.into(), partition: 0, shard }
+}
+
+/// A partition in shard 1, whose span is of epoch 1; shard 2 has one of epoch 2.
+fn with_a_partition() -> State {
+    let mut state = cluster();
+    state.apply(&Command::OpenShard { shard: 2, class: Retention::default() }).unwrap();
+    state.apply(&Command::OpenFirstSpan { shard: 2, span: span_on(&[2, 3, 4], 20), base: 1 }).unwrap();
+    let (name, id, retention) = ("t".into(), TOPIC.into(), Retention::default());
+    state.apply(&Command::CreateTopic { name, id, retention, shards: vec![1] }).unwrap();
+    state
+}
+
+#[test]
+fn a_move_that_was_asked_for_before_a_failover_is_too_late_behind_it() {
+    let late = go(1, 1, 2, 100);
+    let placed = |state: &State| state.partition("t", 0).unwrap().placed().len();
+    // Somebody finds out where the span ends: the next leader may take records from 100 on.
+    let mut state = with_a_partition();
+    let attempt = begin(&mut state, 1);
+    assert_eq!(refused(&mut state, &late), Illegal::BeingSealed { shard: 1, epoch: 1 });
+    state.apply(&commit(1, attempt, 5, Some(span_on(&[2, 3, 4], 2)))).unwrap();
+    let last = Illegal::NotLast { shard: 1, epoch: 1, last: attempt };
+    assert_eq!(refused(&mut state, &late), last);
+    // Sealed, and nobody leads what follows yet.
+    let mut state = with_a_partition();
+    let attempt = begin(&mut state, 1);
+    state.apply(&commit(1, attempt, 5, None)).unwrap();
+    assert_eq!(refused(&mut state, &late), Illegal::Sealed { shard: 1, epoch: 1 });
+    // Its own leader ended the span.
+    let mut state = with_a_partition();
+    state.apply(&close(1, 1, 5, span_on(&[1, 2, 3], 2))).unwrap();
+    assert!(matches!(refused(&mut state, &late), Illegal::NotLast { .. }));
+    // The other way round the next leader is told before it leads.
+    let mut state = with_a_partition();
+    state.apply(&late).unwrap();
+    let attempt = begin(&mut state, 1);
+    state.apply(&commit(1, attempt, 5, Some(span_on(&[2, 3, 4], 2)))).unwrap();
+    assert_eq!((placed(&state), state.partition("t", 0).unwrap().shard()), (2, 2));
+}
+
+#[test]
+fn the_leader_epoch_of_a_partition_never_falls() {
+    let mut state = with_a_partition();
+    state.apply(&go(1, 1, 2, 100)).unwrap();
+    state.apply(&take(2)).unwrap();
+    let falls = Illegal::EpochFalls { to: 1, epoch: 1, from: 2 };
+    assert_eq!(refused(&mut state, &go(2, 2, 1, 150)), falls);
+    // Once the leader of shard 1 has begun a new span, it may come back.
+    state.apply(&close(1, 1, 5, span_on(&[1, 2, 3], 2))).unwrap();
+    state.apply(&go(2, 2, 1, 150)).unwrap();
+    let places: Vec<(u64, u64)> =
+        state.partition("t", 0).unwrap().placed().iter().map(|one| (one.from, one.shard)).collect();
+    assert_eq!(places, [(0, 1), (100, 2), (150, 1)]);
+    state.verify().unwrap();
+}
+
+#[test]
+fn a_partition_is_not_moved_to_where_nobody_leads_and_not_with_more_than_the_metadata_carries() {
+    let mut state = with_a_partition();
+    let attempt = match state.apply(&Command::BeginSeal { shard: 2, epoch: 2, token: 1 }) {
+        Ok(Applied::Attempt(attempt)) => attempt,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(&mut state, &go(1, 1, 2, 100)), Illegal::BeingSealed { shard: 2, epoch: 2 });
+    let next = Some(span_on(&[3, 4, 5], 21));
+    let (end, chain, substitutes) = (1, 0, Vec::new());
+    state.apply(&Command::CommitSeal { shard: 2, epoch: 2, attempt, end, chain, substitutes, next }).unwrap();
+    let mut large = go(1, 1, 2, 100);
+    if let Command::MovePartition { producers, .. } = &mut large {
+        *producers = Carried::from(vec![7; MAX_CARRIED + 1]);
+    }
+    let over = Illegal::Carried { len: MAX_CARRIED + 1, max: MAX_CARRIED };
+    assert_eq!(refused(&mut state, &large), over);
+    state.apply(&go(1, 1, 2, 100)).unwrap();
 }
 
 #[test]

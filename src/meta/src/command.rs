@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::member::{NodeInfo, NodeState};
 use crate::span::{Leader, Manifest, NewSpan, Replica, StoreId, Substitute};
-use crate::topic::Retention;
+use crate::topic::{Carried, Retention};
 
 /// One change of the metadata. Each states what it builds on: when that has changed meanwhile, the command is illegal
 /// and changes nothing.
@@ -91,7 +91,8 @@ pub enum Command {
         /// First offset that is wanted; higher than before.
         offset: u64,
     },
-    /// A partition goes on in another shard of its topic's class.
+    /// A partition goes on in another shard of its topic's class. Proposed by the leader of `from`, which takes no record of
+    /// it any more and has committed all that it took.
     MovePartition {
         /// The topic's name.
         name: String,
@@ -101,10 +102,30 @@ pub enum Command {
         partition: u32,
         /// The shard that takes its records now.
         from: u64,
+        /// Epoch of that shard's last span, in which it was closed: once that span has ended, somebody else may have taken
+        /// records.
+        epoch: u32,
         /// The shard that takes those from `at` on.
         to: u64,
         /// Where it was closed: the offset of its next record.
         at: u64,
+        /// First offset that is wanted, as the leader of `from` has it.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        start: u64,
+        /// What its producers wrote last, for the leader of `to`.
+        #[serde(default, skip_serializing_if = "Carried::is_empty")]
+        producers: Carried,
+    },
+    /// The shard to which a partition moved has it: what was carried for it stands in a frame that is committed there.
+    TakePartition {
+        /// The topic's name.
+        name: String,
+        /// Which one of that name.
+        id: String,
+        /// Number of the partition within the topic.
+        partition: u32,
+        /// The shard that takes its records.
+        shard: u64,
     },
     /// A data directory joins the cluster as a node. Its number is the next one.
     RegisterNode {
@@ -430,10 +451,31 @@ mod tests {
                     id: "ab".into(),
                     partition: 0,
                     from: 1,
+                    epoch: 7,
                     to: 2,
                     at: 5,
+                    start: 0,
+                    producers: Carried::default(),
                 },
-                r#"{"move_partition":{"name":"t","id":"ab","partition":0,"from":1,"to":2,"at":5}}"#,
+                r#"{"move_partition":{"name":"t","id":"ab","partition":0,"from":1,"epoch":7,"to":2,"at":5}}"#,
+            ),
+            (
+                Command::MovePartition {
+                    name: "t".into(),
+                    id: "ab".into(),
+                    partition: 0,
+                    from: 1,
+                    epoch: 7,
+                    to: 2,
+                    at: 5,
+                    start: 3,
+                    producers: Carried::from(vec![0, 0xab]),
+                },
+                r#"{"move_partition":{"name":"t","id":"ab","partition":0,"from":1,"epoch":7,"to":2,"at":5,"start":3,"producers":"00ab"}}"#,
+            ),
+            (
+                Command::TakePartition { name: "t".into(), id: "ab".into(), partition: 0, shard: 2 },
+                r#"{"take_partition":{"name":"t","id":"ab","partition":0,"shard":2}}"#,
             ),
             (
                 Command::SetTopicConfig {

@@ -1,4 +1,4 @@
-//! Sixteen bytes as 32 hex digits, the way identities are journalled.
+//! Bytes as hex digits, the way identities are journalled: 32 for sixteen bytes.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serializer};
@@ -22,6 +22,23 @@ pub(crate) fn text(bytes: &[u8; 16]) -> String {
 /// Reads what [`text`] wrote, and nothing else.
 pub(crate) fn parse(text: &str) -> Option<[u8; 16]> {
     is_id(text).then(|| u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)).flatten()
+}
+
+/// Two lower-case digits for each byte.
+pub(crate) fn text_of(bytes: &[u8]) -> String {
+    let digit = |four: u8| char::from_digit(four.into(), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// Reads what [`text_of`] wrote, and nothing else.
+pub(crate) fn bytes_of(text: &str) -> Option<Vec<u8>> {
+    let digit = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
 }
 
 /// Whether a text is 32 lower-case hex digits.

@@ -91,6 +91,46 @@ pub enum Illegal {
         /// The offset.
         at: u64,
     },
+    /// One move after the other: the shard that a partition moved to does not have it yet.
+    #[error("partition {partition} of topic `{topic}` is on its way to shard {to}")]
+    UnderWay {
+        /// The topic's name.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// Where to.
+        to: u64,
+    },
+    /// It is where it was to go, or was to go elsewhere.
+    #[error("partition {partition} of topic `{topic}` is not on its way to shard {to}")]
+    NotUnderWay {
+        /// The topic's name.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The shard that the command says.
+        to: u64,
+    },
+    /// The leader epochs of a partition grow.
+    #[error(
+        "shard {to} is at epoch {epoch}, and the partition comes from epoch {from}: its leader has to begin a new span first"
+    )]
+    EpochFalls {
+        /// The shard.
+        to: u64,
+        /// Epoch of its last span.
+        epoch: u32,
+        /// Epoch of the span that the partition leaves.
+        from: u32,
+    },
+    /// The metadata is for little things.
+    #[error("what {len} bytes hold cannot go along with a partition, at most {max} can")]
+    Carried {
+        /// Bytes to be carried.
+        len: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
     /// Nodes are numbered one after the other.
     #[error("node {given} is not the next one, which is {next}")]
     NodeNumber {

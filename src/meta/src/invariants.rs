@@ -59,6 +59,7 @@ impl State {
             let known = before.last_span(shard).is_some_and(|last| last.epoch >= span.epoch);
             ensure(!known, || format!("epoch {} of shard {shard} is an old one", span.epoch))?;
         }
+        self.verify_leader_epochs(before)?;
         for (number, was) in &before.nodes {
             let now = self.nodes.get(number).filter(|now| now.store == was.store);
             let kept =
@@ -82,6 +83,19 @@ impl State {
         }
         let last = self.shards.last_key_value().map_or(0, |(shard, _)| *shard);
         ensure(last < self.next_shard, || format!("shard {last} was not given out"))
+    }
+
+    /// Clients take no answer of an older epoch than they know: a partition's do not fall, wherever it goes.
+    fn verify_leader_epochs(&self, before: &State) -> Result<(), Broken> {
+        for (name, topic) in &before.topics {
+            let Some(now) = self.topics.get(name).filter(|now| now.id == topic.id) else { continue };
+            for (was, now) in topic.partitions.iter().zip(&now.partitions) {
+                let epoch = |state: &State, shard| state.last_span(shard).map_or(0, |span| span.epoch);
+                let grows = epoch(self, now.shard()) >= epoch(before, was.shard());
+                ensure(grows, || format!("the leader epoch of partition {} fell", now.id))?;
+            }
+        }
+        Ok(())
     }
 
     fn verify_holders(&self, span: &Span) -> Result<(), Broken> {

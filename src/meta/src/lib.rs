@@ -65,4 +65,4 @@ pub use span::{
 pub use spread::{Facts, Heard, Place, Spread, place_span};
 pub use state::{Applied, State};
 pub use store::{MetaStore, Unavailable};
-pub use topic::{Partition, Placed, Retention, Topic};
+pub use topic::{Carried, Handed, MAX_CARRIED, Partition, Placed, Retention, Topic};

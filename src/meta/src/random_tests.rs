@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use crate::cluster_tests::{info, replica, store};
 use crate::span::{Manifest, NewSpan, SpanState, Substitute};
-use crate::{Command, Leader, NodeState, Retention, State};
+use crate::{Carried, Command, Leader, NodeState, Retention, State};
 
 const NODES: [NodeState; 5] =
     [NodeState::ReadWrite, NodeState::ReadOnly, NodeState::Draining, NodeState::DataLoss, NodeState::Gone];
@@ -52,7 +52,7 @@ fn command(state: &State, (kind, dice): Step) -> Command {
     let (name, id) = topic(b);
     let node = u64::from(c % 6) + 1;
     let known = state.nodes.get(&node);
-    match kind % 18 {
+    match kind % 20 {
         0 => Command::RegisterNode {
             node: state.next_node(),
             store: store(state.next_node().min(7)),
@@ -108,16 +108,19 @@ fn command(state: &State, (kind, dice): Step) -> Command {
             Command::DropSpan { shard, epoch: first.map_or(epoch, |span| span.epoch), ends }
         }
         16 => Command::Trim { name, id, partition: u32::from(c % 2), offset: u64::from(d) },
+        17 => {
+            let partition = u32::from(c % 2);
+            let moved = state.partition(&name, partition);
+            let shard = moved.map_or(shard, |one| one.shard());
+            Command::TakePartition { name, id, partition, shard }
+        }
         _ => {
-            let from = state.partition(&name, u32::from(c % 2)).map_or(1, |one| one.shard());
-            Command::MovePartition {
-                name,
-                id,
-                partition: u32::from(c % 2),
-                from,
-                to: shard,
-                at: u64::from(d),
-            }
+            let partition = u32::from(c % 2);
+            let from = state.partition(&name, partition).map_or(1, |one| one.shard());
+            let epoch = state.last_span(from).map_or(1, |span| span.epoch) - u32::from(b % 8 == 0);
+            let at = u64::from(d);
+            let (start, producers) = (at.saturating_sub(100), Carried::from(vec![d; usize::from(d)]));
+            Command::MovePartition { name, id, partition, from, epoch, to: shard, at, start, producers }
         }
     }
 }
@@ -159,7 +162,7 @@ proptest! {
 fn the_random_commands_do_most_things_that_can_be_done() {
     let mut seen = std::collections::BTreeMap::new();
     let entropy = tidelog_io::random::Entropy::seeded(3);
-    for _ in 0..120 {
+    for _ in 0..250 {
         let mut state = State::default();
         for _ in 0..160 {
             let command = command(&state, (entropy.u64() as u8, entropy.u64().to_le_bytes()));
@@ -172,7 +175,7 @@ fn the_random_commands_do_most_things_that_can_be_done() {
             }
         }
     }
-    assert_eq!(seen.len(), 16, "{seen:?}");
+    assert_eq!(seen.len(), 17, "{seen:?}");
     for (name, (legal, illegal)) in seen {
         assert!(legal >= 10 && illegal >= 10, "{name}: {legal} legal, {illegal} illegal");
     }

@@ -3,6 +3,7 @@
 use crate::command::Command;
 use crate::span::SpanState;
 use crate::state::{Applied, State};
+use crate::topic::Partition;
 
 impl State {
     /// What the command did, if this state shows that it was carried out: by what only this proposer can have said (a
@@ -41,6 +42,16 @@ impl State {
             Command::Trim { name, partition, offset, .. } => {
                 changed(self.partition(name, *partition).is_some_and(|known| known.start() >= *offset))
             }
+            Command::MovePartition { name, partition, to, at, .. } => {
+                let there = |known: &Partition| {
+                    known.placed().iter().any(|placed| (placed.from, placed.shard) == (*at, *to))
+                };
+                changed(self.partition(name, *partition).is_some_and(there))
+            }
+            Command::TakePartition { name, partition, shard, .. } => {
+                let there = |known: &Partition| known.shard() == *shard && known.handed().is_none();
+                changed(self.partition(name, *partition).is_some_and(there))
+            }
             Command::OpenFirstSpan { shard, span, .. } | Command::OpenNextSpan { shard, span, .. } => {
                 self.opened_with(*shard, span.salt)
             }
@@ -63,7 +74,6 @@ impl State {
             | Command::SetShardClass { .. }
             | Command::AddPartitions { .. }
             | Command::AllocProducerIds { .. }
-            | Command::MovePartition { .. }
             | Command::SwapReplica { .. }
             | Command::DropSpan { .. }
             | Command::CheckState { .. } => None,

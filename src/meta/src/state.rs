@@ -103,7 +103,8 @@ impl State {
             | Command::DeleteTopic { .. }
             | Command::SetTopicConfig { .. }
             | Command::Trim { .. }
-            | Command::MovePartition { .. } => self.check_topics(command),
+            | Command::MovePartition { .. }
+            | Command::TakePartition { .. } => self.check_topics(command),
             Command::BumpIncarnation { .. }
             | Command::RegisterNode { .. }
             | Command::StartNode { .. }

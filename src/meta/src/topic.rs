@@ -1,6 +1,12 @@
 //! Topics and where the records of their partitions are.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::hex;
+
+/// Most bytes that are carried with a partition that moves: what some thousand producers wrote last.
+pub const MAX_CARRIED: usize = 256 * 1024;
 
 /// How long the records of a topic are kept; also the class of shards that carry it, so that records of about the
 /// same life share segments. Absent means without limit.
@@ -35,9 +41,66 @@ pub struct Partition {
     pub id: u64,
     /// Where its records are, by first offset; the last one takes new records. Offsets grow.
     placed: Vec<Placed>,
-    /// First offset that is wanted.
+    /// First offset that is wanted. Of a partition in one place its shard may know a higher one.
     #[serde(default, skip_serializing_if = "is_zero")]
     start: u64,
+    /// It has moved to the last place, and is not there yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    handed: Option<Handed>,
+}
+
+/// A partition on its way to another shard.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Handed {
+    /// The offset of its next record.
+    pub at: u64,
+    /// What its producers wrote last.
+    #[serde(default, skip_serializing_if = "Carried::is_empty")]
+    pub producers: Carried,
+}
+
+/// Bytes that the metadata carries and does not look into; hex digits in the journal.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Carried(Vec<u8>);
+
+impl From<Vec<u8>> for Carried {
+    fn from(bytes: Vec<u8>) -> Carried {
+        Carried(bytes)
+    }
+}
+
+impl Carried {
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether nothing is carried.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Carried {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl Serialize for Carried {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&hex::text_of(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Carried {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Carried, D::Error> {
+        let text = String::deserialize(from)?;
+        hex::bytes_of(&text)
+            .map(Carried)
+            .ok_or_else(|| D::Error::custom("not of pairs of lower-case hex digits"))
+    }
 }
 
 /// From an offset on, in a shard.
@@ -58,7 +121,7 @@ fn is_zero(offset: &u64) -> bool {
 impl Partition {
     /// A partition without records, in a shard.
     pub(crate) fn new(id: u64, shard: u64) -> Partition {
-        Partition { id, placed: vec![Placed { from: 0, shard }], start: 0 }
+        Partition { id, placed: vec![Placed { from: 0, shard }], start: 0, handed: None }
     }
 
     /// The shard that takes its records.
@@ -76,6 +139,11 @@ impl Partition {
         self.start
     }
 
+    /// What goes along with it to its last place, until it is there.
+    pub fn handed(&self) -> Option<&Handed> {
+        self.handed.as_ref()
+    }
+
     /// Whether records of it may be in a shard.
     pub fn is_in(&self, shard: u64) -> bool {
         self.placed.iter().any(|placed| placed.shard == shard)
@@ -86,11 +154,20 @@ impl Partition {
         offset >= self.start && self.placed.last().is_some_and(|last| offset >= last.from)
     }
 
-    /// From `from` on its records go to `shard`. A place that never held a record is forgotten.
-    pub(crate) fn go_on(&mut self, from: u64, shard: u64) {
+    /// From `handed.at` on its records go to `shard`. A place that never held a record is forgotten.
+    pub(crate) fn go_on(&mut self, shard: u64, start: u64, handed: Handed) {
+        let from = handed.at;
         self.placed.retain(|placed| placed.from < from);
-        self.placed.push(Placed { from, shard });
-        self.forget_places();
+        if self.shard() != shard || self.placed.is_empty() {
+            self.placed.push(Placed { from, shard });
+        }
+        self.handed = Some(handed);
+        self.trim(self.start.max(start));
+    }
+
+    /// It is where it was to go.
+    pub(crate) fn arrive(&mut self) {
+        self.handed = None;
     }
 
     /// Records below `start` are not wanted any more.
@@ -110,6 +187,10 @@ impl Partition {
 mod tests {
     use super::*;
 
+    fn handed(at: u64) -> Handed {
+        Handed { at, producers: Carried::default() }
+    }
+
     fn places(partition: &Partition) -> Vec<(u64, u64)> {
         partition.placed().iter().map(|placed| (placed.from, placed.shard)).collect()
     }
@@ -117,8 +198,8 @@ mod tests {
     #[test]
     fn a_partition_moves_at_an_offset_and_leaves_places_behind_when_it_is_trimmed() {
         let mut partition = Partition::new(7, 1);
-        partition.go_on(100, 2);
-        partition.go_on(200, 1);
+        partition.go_on(2, 0, handed(100));
+        partition.go_on(1, 0, handed(200));
         assert_eq!(places(&partition), [(0, 1), (100, 2), (200, 1)]);
         assert!(!partition.may_move_at(199), "those offsets are in use");
         partition.trim(99);
@@ -132,7 +213,29 @@ mod tests {
     #[test]
     fn an_empty_partition_moves_without_a_trace() {
         let mut partition = Partition::new(7, 1);
-        partition.go_on(0, 2);
+        partition.go_on(2, 0, handed(0));
         assert_eq!(places(&partition), [(0, 2)]);
+    }
+
+    #[test]
+    fn a_partition_that_comes_back_without_a_record_was_never_away() {
+        let mut partition = Partition::new(7, 1);
+        partition.go_on(2, 0, handed(100));
+        partition.go_on(1, 40, handed(100));
+        assert_eq!((places(&partition), partition.start()), (vec![(0, 1)], 40));
+        assert_eq!(partition.handed().map(|handed| handed.at), Some(100));
+        partition.arrive();
+        assert_eq!(partition.handed(), None);
+    }
+
+    #[test]
+    fn what_is_carried_reads_back_and_nothing_else_does() {
+        let carried = Carried::from(vec![0, 1, 0xfe]);
+        let text = serde_json::to_string(&carried).unwrap();
+        assert_eq!(text, r#""0001fe""#);
+        assert_eq!(serde_json::from_str::<Carried>(&text).unwrap(), carried);
+        for bad in [r#""0""#, r#""0G""#, r#""FE""#, "5"] {
+            assert!(serde_json::from_str::<Carried>(bad).is_err(), "{bad}");
+        }
     }
 }

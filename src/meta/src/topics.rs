@@ -3,8 +3,9 @@
 use crate::command::Command;
 use crate::hex;
 use crate::illegal::Illegal;
+use crate::span::SpanState;
 use crate::state::State;
-use crate::topic::{Partition, Retention, Topic};
+use crate::topic::{Handed, MAX_CARRIED, Partition, Retention, Topic};
 
 impl State {
     pub(crate) fn check_topics(&self, command: &Command) -> Result<(), Illegal> {
@@ -35,6 +36,12 @@ impl State {
                 if *offset > start { Ok(()) } else { Err(Illegal::Trimmed { given: *offset, start }) }
             }
             Command::MovePartition { .. } => self.check_move(command),
+            Command::TakePartition { name, id, partition, shard } => {
+                let moved = self.check_partition(name, id, *partition)?;
+                let there = moved.shard() == *shard && moved.handed().is_some();
+                let (topic, partition, to) = (name.clone(), *partition, *shard);
+                if there { Ok(()) } else { Err(Illegal::NotUnderWay { topic, partition, to }) }
+            }
             _ => Ok(()),
         }
     }
@@ -89,15 +96,44 @@ impl State {
     }
 
     fn check_move(&self, command: &Command) -> Result<(), Illegal> {
-        let Command::MovePartition { name, id, partition, from, to, at } = command else { return Ok(()) };
+        let Command::MovePartition { name, id, partition, from, epoch, to, at, start, producers } = command
+        else {
+            return Ok(());
+        };
         let retention = self.check_topic(name, id)?.retention;
         let moved = self.check_partition(name, id, *partition)?;
         if moved.shard() != *from {
             return Err(Illegal::NotPlaced { given: *from, is: moved.shard() });
         }
+        if moved.handed().is_some() {
+            return Err(Illegal::UnderWay { topic: name.clone(), partition: *partition, to: *from });
+        }
         self.check_class(*to, retention)?;
-        let possible = from != to && moved.may_move_at(*at);
-        if possible { Ok(()) } else { Err(Illegal::Move { to: *to, at: *at }) }
+        if from == to || !moved.may_move_at(*at) || start > at {
+            return Err(Illegal::Move { to: *to, at: *at });
+        }
+        let (len, max) = (producers.bytes().len(), MAX_CARRIED);
+        if len > max {
+            return Err(Illegal::Carried { len, max });
+        }
+        // Whoever leads `from` in a later span, or is to lead it, takes records behind `at`.
+        self.check_open(*from, *epoch)?;
+        let there = self.last_span(*to).map_or(0, |span| span.epoch);
+        if there <= *epoch {
+            return Err(Illegal::EpochFalls { to: *to, epoch: there, from: *epoch });
+        }
+        self.check_open(*to, there)
+    }
+
+    /// Whether this is a shard's last span, and nobody is ending it.
+    fn check_open(&self, shard: u64, epoch: u32) -> Result<(), Illegal> {
+        let last = self.last_span(shard).ok_or(Illegal::NoSpan { shard, epoch })?;
+        match last.state {
+            _ if last.epoch != epoch => Err(Illegal::NotLast { shard, epoch, last: last.epoch }),
+            SpanState::Open => Ok(()),
+            SpanState::Sealing { .. } => Err(Illegal::BeingSealed { shard, epoch }),
+            SpanState::Sealed { .. } => Err(Illegal::Sealed { shard, epoch }),
+        }
     }
 
     /// Carries out a command that was checked.
@@ -132,8 +168,12 @@ impl State {
             Command::Trim { name, partition, offset, .. } => {
                 self.change(name, *partition, |partition| partition.trim(*offset));
             }
-            Command::MovePartition { name, partition, to, at, .. } => {
-                self.change(name, *partition, |partition| partition.go_on(*at, *to));
+            Command::MovePartition { name, partition, to, at, start, producers, .. } => {
+                let handed = Handed { at: *at, producers: producers.clone() };
+                self.change(name, *partition, |partition| partition.go_on(*to, *start, handed));
+            }
+            Command::TakePartition { name, partition, .. } => {
+                self.change(name, *partition, Partition::arrive);
             }
             _ => {}
         }

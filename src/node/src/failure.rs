@@ -75,7 +75,7 @@ impl From<AppendError> for Failure {
             AppendError::ReadOnly(_) | AppendError::Poisoned { .. } | AppendError::OutcomeUnknown { .. } => {
                 ErrorCode::StorageFailed
             }
-            AppendError::Following => ErrorCode::NotLeader,
+            AppendError::Following | AppendError::Moving(_) => ErrorCode::NotLeader,
             AppendError::Closed => ErrorCode::ShuttingDown,
             AppendError::Sequence(_) => ErrorCode::OutOfSequence,
             AppendError::Invalid(_) => ErrorCode::Internal,

@@ -44,6 +44,8 @@ pub(crate) struct Metrics {
     pub(crate) telnet_lines: Counter,
     pub(crate) telnet_errors: Counter,
     pub(crate) produce_timeouts: Counter,
+    pub(crate) older_reads: Counter,
+    pub(crate) older_reads_failed: Counter,
     pub(crate) connections: Counter,
     pub(crate) connections_open: Gauge<i64, AtomicI64>,
     pub(crate) connections_refused: Counter,
@@ -74,6 +76,8 @@ pub(crate) fn render(node: &Arc<Node>) -> Result<String, fmt::Error> {
         telnet_lines,
         telnet_errors,
         produce_timeouts,
+        older_reads,
+        older_reads_failed,
         connections,
         connections_open,
         connections_refused,
@@ -84,6 +88,10 @@ pub(crate) fn render(node: &Arc<Node>) -> Result<String, fmt::Error> {
         "Writes that too few holders of their shard made durable in time",
         produce_timeouts,
     );
+    let help = "Questions to other nodes for older records that this one has not got";
+    registry.register("older_reads", help, older_reads);
+    let help = "Older records that no node gave";
+    registry.register("older_reads_failed", help, older_reads_failed);
     registry.register("kafka_requests", "Requests of Kafka's protocol", kafka_requests);
     registry.register("kafka_request_bytes", "Bytes of requests of Kafka's protocol", kafka_request_bytes);
     registry.register("kafka_response_bytes", "Bytes of answers of Kafka's protocol", kafka_response_bytes);

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tidelog_io::Chosen;
 use tidelog_io::clock::Clock;
-use tidelog_wal::{Recovered, Store, Wal};
+use tidelog_wal::{PartitionState, Recovered, Store, Wal};
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::budget::Budget;
@@ -16,13 +16,14 @@ use crate::config::Config;
 use crate::groups::Groups;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
+use crate::places::Places;
 use crate::producer_ids::ProducerIds;
 use crate::ring::{Beside, Rings};
 use crate::routing::forward::Forward;
 use crate::shards::Shards;
 use crate::spans::seal::Start;
 use crate::spans::{Me, OpenedSpan};
-use tidelog_meta::{METADATA_SHARD, Retention, Topic};
+use tidelog_meta::{METADATA_SHARD, Partition, Retention, Topic};
 
 /// A shard that runs.
 #[derive(Debug)]
@@ -52,7 +53,9 @@ pub(crate) struct LivePartition {
     pub(crate) id: u64,
     /// The shard that takes its records.
     pub(crate) shard: u64,
-    /// That shard's log; none where other nodes hold it.
+    /// All places with records of it.
+    pub(crate) places: Places,
+    /// The log of the shard that takes its records; none where other nodes hold it.
     pub(crate) here: Option<Wal>,
     /// Requests of several batches hold this alone, so that their offsets are consecutive; those of one batch share it.
     pub(crate) turn: Arc<tokio::sync::RwLock<()>>,
@@ -72,6 +75,20 @@ impl LivePartition {
         led.ok_or(NotLed { shard: self.shard })
     }
 
+    /// How it stands in the log that serves it: from where on records are wanted, and the offset of the next one.
+    ///
+    /// # Errors
+    /// It is on its way here, or has just been deleted.
+    pub(crate) fn state(&self, wal: &Wal) -> Result<PartitionState, NotLed> {
+        let here = wal.partition(self.id).and_then(|here| self.places.state(here));
+        here.ok_or(NotLed { shard: self.shard })
+    }
+
+    /// Whether this node leads it, and it is here.
+    pub(crate) fn is_served(&self) -> bool {
+        self.led().is_ok_and(|wal| !self.places.arrives() || self.state(wal).is_ok())
+    }
+
     /// The log that serves it here, whether this node leads it or follows: what is known to be committed can be read.
     pub(crate) fn held(&self) -> Result<&Wal, NotLed> {
         self.here.as_ref().ok_or(NotLed { shard: self.shard })
@@ -79,9 +96,11 @@ impl LivePartition {
 }
 
 impl LiveTopic {
-    /// Whether its partitions are in the shards in which the metadata has them.
+    /// Whether its partitions are where the metadata has them.
     pub(crate) fn is_placed_as(&self, topic: &Topic) -> bool {
-        self.partitions.iter().map(|one| one.shard).eq(topic.partitions.iter().map(|one| one.shard()))
+        let same = |(one, listed): (&LivePartition, &Partition)| one.places == Places::from(listed);
+        self.partitions.len() == topic.partitions.len()
+            && self.partitions.iter().zip(&topic.partitions).all(same)
     }
 }
 
@@ -266,6 +285,14 @@ impl Node {
         }
     }
 
+    /// Whether a partition is one of the metadata's.
+    pub(crate) fn has_partition(&self, id: u64) -> bool {
+        self.metadata.read(|state| {
+            let mut partitions = state.topics.values().flat_map(|topic| &topic.partitions);
+            partitions.any(|partition| partition.id == id)
+        })
+    }
+
     /// A topic of the metadata as it will be routed; `None` when it is not there.
     pub(crate) fn unrouted(&self, name: &str) -> Option<LiveTopic> {
         self.metadata.read(|state| Some(self.live(name, state.topics.get(name)?)))
@@ -289,6 +316,7 @@ impl Node {
             let partitions = topic.partitions.iter().map(|one| LivePartition {
                 id: one.id,
                 shard: one.shard,
+                places: one.places.clone(),
                 here: self.wal(one.shard),
                 turn: Arc::clone(&one.turn),
             });
@@ -299,7 +327,25 @@ impl Node {
             topics.by_name.insert(topic.name.clone(), Arc::clone(&topic));
             topics.by_id.insert(topic.uuid, topic);
         }
+        self.has_rerouted();
+    }
+
+    /// Requests find something else from now on: those who wait for it look again.
+    pub(crate) fn has_rerouted(&self) {
         self.routed.send_modify(|count| *count += 1);
+    }
+
+    /// A partition has come to a shard that this node leads.
+    pub(crate) fn count_arrival(&self) {
+        if let Some(shards) = &self.replicated {
+            shards.count_arrival();
+        }
+    }
+
+    /// The turn to change which partitions live in a shard that others hold too; none on a node that is alone, which changes
+    /// them at its start and with its topics.
+    pub(crate) fn shard_turn(&self, shard: u64) -> Option<Arc<Mutex<()>>> {
+        self.replicated.as_ref()?.turn(shard)
     }
 
     /// Counts how often requests began to find other logs.
@@ -323,7 +369,8 @@ impl Node {
     fn live(&self, name: &str, topic: &Topic) -> LiveTopic {
         let partitions = topic.partitions.iter().map(|partition| {
             let (shard, turn) = (partition.shard(), Arc::new(tokio::sync::RwLock::new(())));
-            LivePartition { id: partition.id, shard, here: self.wal(shard), turn }
+            let places = Places::from(partition);
+            LivePartition { id: partition.id, shard, places, here: self.wal(shard), turn }
         });
         LiveTopic {
             name: name.to_owned(),

@@ -253,19 +253,23 @@ async fn append_here(
     })?;
     match appended {
         Ok((base_offset, count)) => Ok(PartitionWritten { partition, base_offset, count }),
-        // Deleted since the request looked it up.
-        Err(AppendError::UnknownPartition(_)) => Err(Failure::no_topic(&topic.name)),
-        Err(error) => Err(for_sure(node, wal, error).await.into()),
+        Err(error) => match for_sure(node, wal, error).await {
+            // Deleted since the request looked it up.
+            AppendError::UnknownPartition(_) => Err(Failure::no_topic(&topic.name)),
+            error => Err(error.into()),
+        },
     }
 }
 
 /// What a producer is told whose batch does not follow what is stored here. A leader that was cut off does not know what
-/// another one has acknowledged since: it says so only where it leads for sure, and else that it does not lead.
+/// another one has acknowledged since: it says so only where it leads for sure, and else that it does not lead. A partition
+/// that does not live here and is not deleted has left, or is on its way.
 pub(crate) async fn for_sure(node: &Node, wal: &Wal, error: AppendError) -> AppendError {
     match (&error, &node.replicated) {
         (AppendError::Sequence(_), Some(shards)) if !shards.leads_surely(wal.shard(), wal.epoch()).await => {
             AppendError::Following
         }
+        (AppendError::UnknownPartition(id), Some(_)) if node.has_partition(*id) => AppendError::Moving(*id),
         _ => error,
     }
 }

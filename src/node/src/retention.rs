@@ -13,10 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use tidelog_meta::Command;
 use tidelog_wal::{AppendError, Retention, SpanUse, Status, Wal};
 
 use crate::metadata::ChangeError;
 use crate::node::Node;
+use crate::places::Places;
+use crate::reconcile;
 use crate::shards::Shards;
 
 /// A span of so many segments ends, where something is let go of at all.
@@ -61,9 +64,20 @@ async fn retain(node: &Node) {
         if !matches!(wal.status(), Status::Running | Status::Full) {
             continue;
         }
+        let turn = node.shard_turn(shard).filter(|_| shared.is_some());
+        let _turn = match &turn {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        };
         let policy = |partition| policies.get(&partition).copied();
         let retained = match shared {
-            Some(_) => wal.trim_old(&policy).await,
+            Some(_) => {
+                // What was moved away and trimmed there goes here.
+                reconcile::agree_in_turn(node, shard).await;
+                let moved = moved(node);
+                trim_moved(node, (shard, &wal), &moved, &policy).await;
+                wal.trim_old(&|partition| policy(partition).filter(|_| !moved.contains_key(&partition))).await
+            }
             None => wal.retain(&policy).await,
         };
         let limited = wal.partitions().iter().any(|(partition, _)| {
@@ -84,6 +98,55 @@ async fn retain(node: &Node) {
             }
             Ok(_) => {}
             Err(error) => tracing::error!(shard, %error, "retention failed"),
+        }
+    }
+}
+
+/// A partition that is in several places.
+struct Moved {
+    topic: String,
+    id: String,
+    number: u32,
+    places: Places,
+}
+
+/// Those that are, by their ids.
+fn moved(node: &Node) -> HashMap<u64, Moved> {
+    node.metadata.read(|state| {
+        let mut moved = HashMap::new();
+        for (name, topic) in &state.topics {
+            for (number, partition) in (0..).zip(&topic.partitions).filter(|(_, one)| one.placed().len() > 1)
+            {
+                let (topic, id, places) = (name.clone(), topic.id.clone(), Places::from(partition));
+                moved.insert(partition.id, Moved { topic, id, number, places });
+            }
+        }
+        moved
+    })
+}
+
+/// Of partitions in several places the metadata says what is wanted, for it concerns other shards too: they follow. Each place
+/// lets go of what is old by itself, and when a place begins to let go of something nothing older is wanted.
+async fn trim_moved(
+    node: &Node,
+    (shard, wal): (u64, &Wal),
+    moved: &HashMap<u64, Moved>,
+    policy: &(dyn Fn(u64) -> Option<Retention> + Sync),
+) {
+    let starts =
+        wal.starts_by(&|partition| policy(partition).filter(|_| moved.contains_key(&partition))).await;
+    let starts = match starts {
+        Ok(starts) => starts,
+        Err(error) => return tracing::warn!(shard, %error, "nothing is let go of now"),
+    };
+    for (partition, start) in starts {
+        let Some(Moved { topic, id, number, places }) = moved.get(&partition) else { continue };
+        let Some(offset) = places.wanted_from(shard, start) else { continue };
+        let (name, id, partition) = (topic.clone(), id.clone(), *number);
+        match node.metadata.propose(Command::Trim { name, id, partition, offset }).await {
+            Ok(_) => tracing::info!(shard, topic, partition, offset, "older records are let go of"),
+            // The next look tries again.
+            Err(error) => tracing::debug!(shard, topic, partition, %error, "not trimmed"),
         }
     }
 }

@@ -5,8 +5,11 @@
 //! Metadata first, data shards after it: a crash between the two is repaired at the next start (see
 //! [`crate::reconcile`]).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::future::join_all;
 
 use tidelog_io::random;
 use tidelog_proto::http::admin::{
@@ -17,11 +20,13 @@ use tidelog_wal::{AppendError, Control, FIRST_LSN, Wal};
 
 use crate::failure::Failure;
 use crate::metadata::ChangeError;
-use crate::node::{LivePartition, LiveTopic, Node};
+use crate::node::{LivePartition, LiveTopic, Node, NotLed};
 use crate::open::StartError;
+use crate::places::Places;
+use crate::reconcile;
 use crate::routing::Durability;
 use crate::shards::Shards;
-use tidelog_meta::{Command, Illegal, MetaError, Retention, Spread, State, place, place_span, plan};
+use tidelog_meta::{Command, Illegal, MetaError, Retention, State, place, place_span, plan};
 
 /// So long the answer to who makes a topic waits for its partitions to live.
 const SERVED: Duration = Duration::from_secs(5);
@@ -118,6 +123,11 @@ impl Node {
                 new.turn = Arc::clone(&old.turn);
             }
         }
+        if self.replicated.is_some() {
+            // Whoever leads a shard makes it agree with the metadata, or who leads it next.
+            self.have_agreed(&topic).await;
+            return Ok(self.route(topic));
+        }
         let led = topic
             .partitions
             .iter()
@@ -128,15 +138,15 @@ impl Node {
                 let name = format!("{}/{number}", topic.name);
                 (wal, Control::CreatePartition { partition: one.id, name })
             });
-        match in_all_shards(controls).await {
-            // Whoever leads the shard next makes it agree with the metadata.
-            Err(error) if self.replicated.is_some() => {
-                tracing::info!(topic = topic.name, %error, "partitions could not be created by who leads their shard now");
-            }
-            done => done?,
-        }
+        in_all_shards(controls).await?;
         // Nobody finds the topic before its partitions live.
         Ok(self.route(topic))
+    }
+
+    /// Makes the shards led here that a topic is in agree with the metadata.
+    async fn have_agreed(&self, topic: &LiveTopic) {
+        let shards: BTreeSet<u64> = topic.partitions.iter().flat_map(|one| one.places.shards()).collect();
+        join_all(shards.into_iter().map(|shard| reconcile::agree(self, shard))).await;
     }
 
     async fn propose_topic(&self, request: &CreateTopic) -> Result<LiveTopic, Failure> {
@@ -231,7 +241,7 @@ impl Node {
     async fn open_first(&self, shards: &Shards, shard: u64) -> Result<(), Failure> {
         let nowhere = || Failure::new(ErrorCode::Unavailable, format!("no node takes shard {shard} now"));
         let place =
-            self.metadata.read(|state| place_span(state, &shards.facts(state), &Spread::default(), shard));
+            self.metadata.read(|state| place_span(state, &shards.facts(state), &shards.spread(), shard));
         let span = place.ok_or_else(nowhere)?.with_salt(random::salt());
         match self.metadata.propose(Command::OpenFirstSpan { shard, span, base: FIRST_LSN }).await {
             // Another node may have been faster.
@@ -284,11 +294,16 @@ impl Node {
     pub(crate) async fn let_go(&self, topic: &LiveTopic) {
         let name = topic.name.as_str();
         self.unroute(name);
-        let led = topic.partitions.iter().filter_map(|partition| Some((partition.led().ok()?, partition.id)));
-        let controls = led.map(|(wal, partition)| (wal, Control::DeletePartition { partition }));
-        if let Err(error) = in_all_shards(controls).await {
-            // The topic is gone; what is left of it in a shard goes at the next start.
-            tracing::warn!(topic = name, %error, "partitions of a deleted topic could not be deleted yet");
+        if self.replicated.is_some() {
+            self.have_agreed(topic).await;
+        } else {
+            let led =
+                topic.partitions.iter().filter_map(|partition| Some((partition.led().ok()?, partition.id)));
+            let controls = led.map(|(wal, partition)| (wal, Control::DeletePartition { partition }));
+            if let Err(error) = in_all_shards(controls).await {
+                // The topic is gone; what is left of it in a shard goes at the next start.
+                tracing::warn!(topic = name, %error, "partitions of a deleted topic could not be deleted yet");
+            }
         }
         if let Err(error) = self.groups.forget_topic(name).await {
             tracing::warn!(topic = name, %error, "offsets committed in a deleted topic could not be let go of yet");
@@ -303,14 +318,35 @@ impl Node {
         let live = topic.partition(partition)?;
         let no_longer = || Failure::no_partition(name, partition, topic.partitions.len());
         let wal = live.led()?;
-        let state = wal.partition(live.id).ok_or_else(no_longer)?;
+        let turn = self.shard_turn(live.shard);
+        let _turn = match &turn {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        };
+        // Until it was this request's turn it may have left.
+        let places = || self.metadata.read(|state| state.partition(name, partition).map(Places::from));
+        let before = places().ok_or_else(no_longer)?;
+        if before.shard() != live.shard {
+            return Err(NotLed { shard: live.shard }.into());
+        }
+        let state = live.state(wal)?;
         if offset > state.next_offset {
             return Err(Failure::out_of_range(offset, state.log_start, state.next_offset));
         }
-        if offset > state.log_start {
+        if offset > state.log_start && before.are_several() {
+            let (name, id) = (name.to_owned(), topic.id.clone());
+            let trim = Command::Trim { name, id, partition, offset };
+            match self.metadata.propose(trim).await {
+                Ok(_) | Err(ChangeError::Illegal(Illegal::Trimmed { .. })) => {}
+                Err(error) => return Err(error.into()),
+            }
+            reconcile::agree_in_turn(self, live.shard).await;
+        } else if offset > state.log_start {
             wal.control(Control::Trim { partition: live.id, offset }).await?;
         }
-        Ok(wal.partition(live.id).ok_or_else(no_longer)?.log_start)
+        let here = wal.partition(live.id).ok_or_else(no_longer)?;
+        let here = places().ok_or_else(no_longer)?.state(here);
+        Ok(here.ok_or(NotLed { shard: live.shard })?.log_start)
     }
 }
 
@@ -325,7 +361,7 @@ impl LiveTopic {
 /// What people are told about a topic.
 pub(crate) fn describe(node: &Node, topic: &LiveTopic) -> TopicDescription {
     let partitions = (0..).zip(&topic.partitions).map(|(number, partition)| {
-        let state = partition.here.as_ref().and_then(|wal| wal.partition(partition.id));
+        let state = partition.here.as_ref().and_then(|wal| partition.state(wal).ok());
         let (start, end) = state.map_or((0, 0), |state| (state.log_start, state.next_offset));
         PartitionDescription {
             partition: number,

@@ -4,7 +4,7 @@
 //! A frame is published (answered, shown to readers) only after `write_at` on a file opened for durable writes
 //! has returned without error and [`Commits`] says that it is committed. After the first error nothing more is written.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::hint::black_box;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -77,6 +77,7 @@ pub(crate) struct Beginning {
     pub(crate) epoch: u32,
     pub(crate) salt: Option<Salt>,
     pub(crate) start: Vec<(Row, Bytes)>,
+    pub(crate) writable: Option<BTreeMap<u64, u64>>,
     pub(crate) commits: Box<dyn Commits>,
 }
 
@@ -90,8 +91,8 @@ impl<D: Disk> Appender<D> {
     ) -> Appender<D> {
         let shared = Arc::clone(&keeper.shared);
         let capacity = shared.options.gather_bytes + BESIDE;
-        let offsets = Offsets::new(&shared.state().index, from.next_lsn);
-        let Beginning { cluster, epoch, salt, start, commits } = beginning;
+        let Beginning { cluster, epoch, salt, start, writable, commits } = beginning;
+        let offsets = Offsets::new(&shared.state().index, from.next_lsn, writable.as_ref());
         Appender {
             filling: first_filling(
                 disk.buffer(capacity + start.iter().map(|(_, body)| round_up(body.len())).sum::<usize>()),
@@ -429,6 +430,10 @@ impl<D: Disk> Appender<D> {
                 }
                 let next = row.base_offset + u64::from(row.count);
                 state.tail.push(row.partition, row.base_offset, next, entry.body.clone());
+            } else if entry.kind == EntryKind::PartitionTaken {
+                state.index.take_partition(row, &entry.body, framed.lsn);
+                // What is there of it does not stand directly before what comes now.
+                state.tail.forget(row.partition);
             } else {
                 state.index.note_control(entry.kind, row);
                 if entry.kind == EntryKind::PartitionDeleted {
@@ -485,7 +490,9 @@ impl<D: Disk> Appender<D> {
 
     /// Answers the frame's entries with `error`; nothing of them was written.
     fn refuse_frame(&mut self, error: &AppendError) {
-        for pending in std::mem::take(&mut self.filling.pending) {
+        let refused = std::mem::take(&mut self.filling.pending);
+        self.offsets.take_back(&self.shared.state().index, &refused);
+        for pending in refused {
             self.shared.queue.release(pending.cost);
             pending.reply.send(Err(error.clone()));
         }
@@ -494,7 +501,6 @@ impl<D: Disk> Appender<D> {
             self.filling.lay(*row, body);
         }
         self.offsets.refuse_echoes(None, error, &self.shared.queue);
-        self.offsets.take_back(&self.shared.state().index);
     }
 
     /// Answers the entries of a frame that could not be written, and their duplicates: those of batches in frames up

@@ -23,6 +23,15 @@ pub enum Control {
         /// The partition.
         partition: u64,
     },
+    /// The partition goes on here, after it was in another shard. It takes batches again if it was closed.
+    TakePartition {
+        /// The partition.
+        partition: u64,
+        /// Offset of its next record.
+        offset: u64,
+        /// What its producers wrote last there, as [`crate::Wal::producers_of`] gives it.
+        producers: Bytes,
+    },
     /// Records below `offset` are not wanted any more. An offset behind the last record trims all.
     Trim {
         /// The partition.
@@ -79,6 +88,9 @@ impl Control {
             }
             Control::DeletePartition { partition } => {
                 (EntryKind::PartitionDeleted, partition, 0, 0, Bytes::new())
+            }
+            Control::TakePartition { partition, offset, producers } => {
+                (EntryKind::PartitionTaken, partition, offset, 0, producers)
             }
             Control::Trim { partition, offset } => (EntryKind::Trim, partition, offset, 0, Bytes::new()),
             Control::Command { body } => (EntryKind::Command, 0, 0, 0, body),

@@ -1,5 +1,6 @@
 //! Opens a shard and runs it on its ring thread.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -68,6 +69,9 @@ pub struct OpenSpan {
     /// Whether the first frame also says what the shard's partitions and producers are: for holders that have nothing of
     /// what came before.
     pub state: bool,
+    /// The partitions that take batches, and how far they must have come for it at least: one that goes on in another shard,
+    /// or comes from there and is not here yet, takes none. Without it all do.
+    pub writable: Option<BTreeMap<u64, u64>>,
     /// Who says what of it is committed.
     pub commits: Box<dyn Commits + Send>,
 }
@@ -134,6 +138,7 @@ impl<D: Disk> FoundShard<D> {
             epoch: spec.epoch,
             salt: span.salt,
             start,
+            writable: span.writable,
             commits: span.commits,
         };
         let appender = Appender::new(disk.clone(), Rc::clone(&keeper), beginning, entropy, found.from);
@@ -270,7 +275,8 @@ pub async fn open_shard<D: Disk>(
 ) -> Result<(Wal, Engine<D>, Recovered), OpenError> {
     let found = find_shard(disk, spec, None, options).await?;
     let commits = Box::new(OwnDisk::from(found.ended().lsn));
-    found.open(OpenSpan { salt: None, start: None, state: false, commits }, clock, entropy).await
+    let span = OpenSpan { salt: None, start: None, state: false, writable: None, commits };
+    found.open(span, clock, entropy).await
 }
 
 impl<D: Disk> Engine<D> {

@@ -79,6 +79,11 @@ pub enum AppendError {
         "another node leads the shard: nothing was written; ask the metadata which one, and send the batch there"
     )]
     Following,
+    /// The partition was closed here, so that it can go on in another shard. Nothing was written.
+    #[error(
+        "partition {0} goes on in another shard: nothing was written; ask the metadata which one leads it, and send the batch there"
+    )]
+    Moving(u64),
     /// The shard is closing or closed. Nothing was written.
     #[error("the shard is closing; nothing was written")]
     Closed,

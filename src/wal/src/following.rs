@@ -342,7 +342,9 @@ impl<D: Disk> Following<D> {
                         Stats::add(&self.shared.stats.batches, 1);
                         Stats::add(&self.shared.stats.records, u64::from(row.count));
                     }
-                    Some(EntryKind::PartitionDeleted) => state.tail.forget(row.partition),
+                    Some(EntryKind::PartitionDeleted | EntryKind::PartitionTaken) => {
+                        state.tail.forget(row.partition);
+                    }
                     _ => {}
                 }
                 state.wake(row.partition);

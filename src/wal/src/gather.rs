@@ -1,5 +1,7 @@
 //! Lays what waits into one frame: judges sequences, stamps offsets, copies each batch once into the write buffer.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use tidelog_format::batch::Batch;
@@ -7,6 +9,7 @@ use tidelog_format::block::{BLOCK, HEADER_LEN, round_up};
 use tidelog_format::entry::{EntryKind, ROW_LEN, Row};
 use tidelog_format::frame::FrameBuilder;
 use tidelog_format::index::SegmentIndex;
+use tidelog_format::partition_taken;
 use tidelog_format::producers::{Judged, Numbered, Producers, SequenceError, Stored};
 use tidelog_io::Buf;
 
@@ -16,6 +19,7 @@ use crate::queue::{Item, Queue, Work};
 use crate::reply::Reply;
 use crate::shared::Shared;
 use crate::stats::Stats;
+use crate::wal::Durable;
 
 /// Room in a buffer beside the frame: an opening frame before it, an end block behind it.
 pub(crate) const BESIDE: usize = 2 * BLOCK;
@@ -97,7 +101,10 @@ impl Filling {
 
 /// Offsets and sequences handed out so far: what is framed, durable or not.
 pub(crate) struct Offsets {
+    /// Of the partitions that take batches.
     next: FxHashMap<u64, u64>,
+    /// Of those that live here and take none: they go on elsewhere.
+    closed: FxHashMap<u64, u64>,
     producers: Producers,
     /// LSN that the frame being filled will have, unless a segment begins with it.
     lsn: u64,
@@ -107,10 +114,16 @@ pub(crate) struct Offsets {
 }
 
 impl Offsets {
-    /// What the index says; all frames below `lsn` are committed.
-    pub(crate) fn new(index: &SegmentIndex, lsn: u64) -> Offsets {
+    /// What the index says; all frames below `lsn` are committed. Only `writable` partitions that have come far enough take
+    /// batches.
+    pub(crate) fn new(index: &SegmentIndex, lsn: u64, writable: Option<&BTreeMap<u64, u64>>) -> Offsets {
+        let is_closed = |partition: &u64, next: &u64| {
+            writable.is_some_and(|writable| writable.get(partition).is_none_or(|least| next < least))
+        };
+        let (closed, next) = next_offsets(index).into_iter().partition(|(id, next)| is_closed(id, next));
         Offsets {
-            next: next_offsets(index),
+            next,
+            closed,
             producers: index.producers().clone(),
             lsn,
             published: lsn,
@@ -129,11 +142,36 @@ impl Offsets {
                 if !filling.make_room(body.len()) {
                     return Placed::Held(Item { work: Work::Control { kind, row, body }, reply, cost });
                 }
-                if let Err(error) = self.control(kind, &row) {
+                if let Err(error) = self.control(kind, &row, &body) {
                     return refuse(reply, cost, error, shared);
                 }
                 let times = (i64::MAX, i64::MIN);
                 filling.push(Pending { row, kind, times, numbered: None, body, reply, cost });
+                Placed::Done
+            }
+            Work::Close { partition } => {
+                if !filling.make_room(0) {
+                    return Placed::Held(Item { work: Work::Close { partition }, reply, cost });
+                }
+                if let Some(next) = self.next.remove(&partition) {
+                    self.closed.insert(partition, next);
+                } else if !self.closed.contains_key(&partition) {
+                    return refuse(reply, cost, AppendError::UnknownPartition(partition), shared);
+                }
+                // It trims nothing: when it is committed, so is all that was taken before it.
+                let kind = EntryKind::Trim;
+                let row = Row { partition, base_offset: 0, length: 0, count: 0, kind: kind as u8 };
+                let times = (i64::MAX, i64::MIN);
+                filling.push(Pending { row, kind, times, numbered: None, body: Bytes::new(), reply, cost });
+                Placed::Done
+            }
+            Work::Reopen { partition } => {
+                if let Some(next) = self.closed.remove(&partition) {
+                    self.next.insert(partition, next);
+                }
+                let (lsn, base_offset) = (self.lsn, 0);
+                shared.queue.release(cost);
+                reply.send(Ok(Durable { lsn, base_offset, append_time: None, duplicate: false }));
                 Placed::Done
             }
             Work::Roll => Placed::Held(Item { work: Work::Roll, reply, cost }),
@@ -150,7 +188,11 @@ impl Offsets {
         shared: &Shared,
     ) -> Placed {
         let Some(next) = self.next.get_mut(&partition) else {
-            return refuse(reply, cost, AppendError::UnknownPartition(partition), shared);
+            let error = match self.closed.contains_key(&partition) {
+                true => AppendError::Moving(partition),
+                false => AppendError::UnknownPartition(partition),
+            };
+            return refuse(reply, cost, error, shared);
         };
         let numbered = Numbered::of(batch.header());
         match numbered.map_or(Judged::New, |numbered| self.producers.check(partition, &numbered)) {
@@ -222,9 +264,14 @@ impl Offsets {
         self.echoes.settle(lsn, |echo| echo.answer(queue));
     }
 
-    /// Nothing of the frame being filled will be: all is as the index says.
-    pub(crate) fn take_back(&mut self, index: &SegmentIndex) {
-        self.next = next_offsets(index);
+    /// Nothing of the frame being filled will be: all is as the index says. `refused` are its entries.
+    pub(crate) fn take_back(&mut self, index: &SegmentIndex, refused: &[Pending]) {
+        let taken = refused.iter().filter(|pending| pending.kind == EntryKind::PartitionTaken);
+        self.closed.extend(taken.map(|pending| (pending.row.partition, 0)));
+        let closed = std::mem::take(&mut self.closed);
+        let parts =
+            next_offsets(index).into_iter().partition(|(partition, _)| closed.contains_key(partition));
+        (self.closed, self.next) = parts;
         self.producers = index.producers().clone();
     }
 
@@ -233,24 +280,52 @@ impl Offsets {
         self.echoes.settle(lsn.unwrap_or(u64::MAX), |echo| echo.refuse(queue, error.clone()));
     }
 
-    fn control(&mut self, kind: EntryKind, row: &Row) -> Result<(), AppendError> {
+    fn lives(&self, partition: u64) -> bool {
+        self.next.contains_key(&partition) || self.closed.contains_key(&partition)
+    }
+
+    fn control(&mut self, kind: EntryKind, row: &Row, body: &[u8]) -> Result<(), AppendError> {
         match kind {
-            EntryKind::PartitionCreated if self.next.contains_key(&row.partition) => {
+            EntryKind::PartitionCreated if self.lives(row.partition) => {
                 return Err(AppendError::Invalid("the partition lives already"));
             }
             EntryKind::PartitionCreated => {
                 self.next.insert(row.partition, 0);
             }
             EntryKind::PartitionDeleted => {
-                let gone = self.next.remove(&row.partition);
+                let gone = self.next.remove(&row.partition).or(self.closed.remove(&row.partition));
                 gone.ok_or(AppendError::UnknownPartition(row.partition))?;
             }
+            EntryKind::PartitionTaken => self.take(row, body)?,
             EntryKind::Trim => {
-                let lives = self.next.contains_key(&row.partition);
+                let lives = self.lives(row.partition);
                 lives.then_some(()).ok_or(AppendError::UnknownPartition(row.partition))?;
             }
             _ => {}
         }
+        Ok(())
+    }
+}
+
+impl Offsets {
+    /// A partition goes on here. Its offsets never fall.
+    fn take(&mut self, row: &Row, body: &[u8]) -> Result<(), AppendError> {
+        let (partition, at) = (row.partition, row.base_offset);
+        // Said twice, before anything came behind it, it changes nothing.
+        if self.next.get(&partition).is_some_and(|next| *next != at) {
+            return Err(AppendError::Invalid("the partition takes batches here already"));
+        }
+        if self.closed.get(&partition).is_some_and(|next| *next > at) {
+            return Err(AppendError::Invalid(
+                "the partition has come further here than where it is to go on",
+            ));
+        }
+        let rows = partition_taken::decode(partition, body);
+        let rows =
+            rows.map_err(|_| AppendError::Invalid("what is said of the partition's producers is damaged"))?;
+        self.closed.remove(&partition);
+        self.next.insert(partition, at);
+        self.producers.take(partition, &rows, self.lsn);
         Ok(())
     }
 }

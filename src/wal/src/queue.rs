@@ -23,6 +23,14 @@ pub(crate) enum Work {
         row: Row,
         body: Bytes,
     },
+    /// Take no batch of a partition any more: answered when all that was taken is committed.
+    Close {
+        partition: u64,
+    },
+    /// Take batches of a closed partition again.
+    Reopen {
+        partition: u64,
+    },
     /// End the segment if it holds anything.
     Roll,
 }

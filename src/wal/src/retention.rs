@@ -76,26 +76,52 @@ impl Wal {
         &self,
         policy: &(dyn Fn(u64) -> Option<Retention> + Sync),
     ) -> Result<Retained, AppendError> {
-        let mut done = Retained {
-            age_suspended: self.shared.clock.wall_jump_ms().abs() > MAX_JUMP_MS,
-            ..Retained::default()
-        };
-        let wanted: Vec<(u64, Retention)> = self
-            .partitions()
-            .into_iter()
-            .filter_map(|(partition, _)| Some((partition, policy(partition)?)))
-            .collect();
-        if !wanted.is_empty() {
-            self.roll_if_old(&wanted, done.age_suspended).await?;
-            let mut parts = self.parts().await?;
-            let trims = wanted.into_iter().filter_map(|(partition, retention)| {
-                let parts = parts.remove(&partition).unwrap_or_default();
-                let offset = self.start_by(partition, retention, &parts, done.age_suspended)?;
-                Some(Control::Trim { partition, offset })
-            });
-            done.trimmed = self.trim(trims.collect()).await?;
-        }
+        let mut done = Retained { age_suspended: self.age_is_suspended(), ..Retained::default() };
+        let wanted = self.wanted_by(policy);
+        let starts = self.starts_of(wanted, done.age_suspended).await?;
+        let trims = starts.into_iter().map(|(partition, offset)| Control::Trim { partition, offset });
+        done.trimmed = self.trim(trims.collect()).await?;
         Ok(done)
+    }
+
+    /// Where partitions begin by `policy` (partition -> what is kept; `None`: everything), of those that would begin elsewhere
+    /// than they do. Trims nothing.
+    ///
+    /// # Errors
+    /// When a segment's index can't be read.
+    pub async fn starts_by(
+        &self,
+        policy: &(dyn Fn(u64) -> Option<Retention> + Sync),
+    ) -> Result<Vec<(u64, u64)>, AppendError> {
+        let suspended = self.age_is_suspended();
+        self.starts_of(self.wanted_by(policy), suspended).await
+    }
+
+    async fn starts_of(
+        &self,
+        wanted: Vec<(u64, Retention)>,
+        age_suspended: bool,
+    ) -> Result<Vec<(u64, u64)>, AppendError> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.roll_if_old(&wanted, age_suspended).await?;
+        let mut parts = self.parts().await?;
+        let start = |(partition, retention)| {
+            let parts = parts.remove(&partition).unwrap_or_default();
+            Some((partition, self.start_by(partition, retention, &parts, age_suspended)?))
+        };
+        Ok(wanted.into_iter().filter_map(start).collect())
+    }
+
+    /// Whether the wall clock was set during this run.
+    fn age_is_suspended(&self) -> bool {
+        self.shared.clock.wall_jump_ms().abs() > MAX_JUMP_MS
+    }
+
+    fn wanted_by(&self, policy: &(dyn Fn(u64) -> Option<Retention> + Sync)) -> Vec<(u64, Retention)> {
+        let partitions = self.partitions().into_iter();
+        partitions.filter_map(|(partition, _)| Some((partition, policy(partition)?))).collect()
     }
 
     /// What is wanted of each span that has segments here, by epoch.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tidelog_format::batch::Batch;
 use tidelog_format::footer::POSITION_BYTES;
+use tidelog_format::partition_taken;
 use tokio::sync::oneshot;
 
 use crate::control::Control;
@@ -133,6 +134,37 @@ impl Wal {
             return Err(refusal);
         }
         self.begin(Work::Control { kind, row, body }, len).await
+    }
+
+    /// Takes no batch of a partition any more in this span: they are refused with [`AppendError::Moving`], duplicates too.
+    /// Answers when all that was taken before is committed: then [`Wal::partition`] says where the partition ends, and
+    /// [`Wal::producers_of`] what its producers wrote last.
+    ///
+    /// # Errors
+    /// As [`Wal::append`]. The partition may be closed all the same.
+    pub async fn close_partition(&self, partition: u64) -> Result<Durable, AppendError> {
+        if let Some(refusal) = self.shared.state().status.refusal(true) {
+            return Err(refusal);
+        }
+        self.submit(Work::Close { partition }, 0).await
+    }
+
+    /// Takes batches of a partition again that was closed and goes on here after all.
+    ///
+    /// # Errors
+    /// As [`Wal::append`]: then nothing is taken of any partition.
+    pub async fn reopen_partition(&self, partition: u64) -> Result<(), AppendError> {
+        self.submit(Work::Reopen { partition }, 0).await.map(|_| ())
+    }
+
+    /// What idempotent producers wrote last to a partition, committed, for [`Control::TakePartition`] in another shard.
+    ///
+    /// # Errors
+    /// It could not be encoded.
+    pub fn producers_of(&self, partition: u64) -> Result<Vec<u8>, AppendError> {
+        let rows = self.shared.state().index.producers().of_partition(partition);
+        partition_taken::encode(&rows)
+            .map_err(|_| AppendError::Invalid("what the partition's producers wrote could not be compressed"))
     }
 
     /// Ends the active segment if it holds anything, so that retention can release it.

@@ -99,7 +99,8 @@ fn with_span<T>(
             holders: vec![Holder { node: 1, store: [7; 16] }],
         };
         let salt = Some([spec.epoch as u8; 16]);
-        let span = OpenSpan { salt, start: Some(start), state: false, commits: commits(ended) };
+        let span =
+            OpenSpan { salt, start: Some(start), state: false, writable: None, commits: commits(ended) };
         let clock = Clock::manual(1_700_000_000_000);
         let (wal, engine, _) = found.open(span, clock, Entropy::seeded(3)).await.unwrap();
         let running = tokio::task::spawn_local(engine.run());

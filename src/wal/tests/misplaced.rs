@@ -298,7 +298,7 @@ fn where_a_file_waits_for_the_next_span_the_end_of_the_one_before_is_what_the_me
     let status = block_on_sim(&sim, async |disk| {
         let found = find(disk, 5, base).await;
         let commits = Box::new(OwnDisk::from(ended.lsn));
-        let span = OpenSpan { salt: None, start: None, state: false, commits };
+        let span = OpenSpan { salt: None, start: None, state: false, writable: None, commits };
         let (wal, _engine, _) =
             found.open(span, Clock::manual(1_700_000_000_000), Entropy::seeded(1)).await.unwrap();
         wal.status()

@@ -15,8 +15,8 @@ use crate::support::read::{self, Record};
 
 pub(crate) const TOPIC: &str = "audited";
 pub(crate) const PARTITIONS: u32 = 4;
-/// Two for each partition.
-const PRODUCERS: u32 = 2 * PARTITIONS;
+/// For each partition.
+const PRODUCERS: u32 = 2;
 const READERS: u64 = 2;
 /// Whoever says nothing for so long is given up.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -50,13 +50,14 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) fn start(doors: &[Doors], chance: &mut Chance) -> Load {
+    /// On so many partitions of the topic.
+    pub(crate) fn start(doors: &[Doors], partitions: u32, chance: &mut Chance) -> Load {
         let over = Arc::new(AtomicBool::new(false));
-        let answers: Vec<Arc<AtomicU64>> = (0..PRODUCERS).map(|_| Arc::default()).collect();
+        let answers: Vec<Arc<AtomicU64>> = (0..PRODUCERS * partitions).map(|_| Arc::default()).collect();
         let manners =
             Manners { patience: PATIENCE, pause: Duration::from_millis(20), records: 5, refusals: REFUSALS };
         let producers = answers.iter().zip(0..).map(|(answers, n)| {
-            let place = (TOPIC, n % PARTITIONS);
+            let place = (TOPIC, n % partitions);
             let producer = Idempotent::new(place, format!("p{n}"), value, manners, chance.fork(n.into()));
             let (doors, over, answers) = (doors.to_vec(), Arc::clone(&over), Arc::clone(answers));
             let chance = chance.fork(u64::from(n) + 100);
@@ -65,7 +66,7 @@ impl Load {
         let producers = producers.collect();
         let readers = (0..READERS).map(|n| {
             let (doors, over, chance) = (doors.to_vec(), Arc::clone(&over), chance.fork(n + 200));
-            std::thread::spawn(move || read(&doors, &over, chance))
+            std::thread::spawn(move || read(&doors, partitions, &over, chance))
         });
         let readers = readers.collect();
         Load { over, answers, producers, readers }
@@ -114,10 +115,10 @@ fn produce(
 }
 
 /// Reads pages of any partition from any node, from anywhere, until it is over.
-fn read(doors: &[Doors], over: &AtomicBool, mut chance: Chance) -> Vec<Seen> {
+fn read(doors: &[Doors], partitions: u32, over: &AtomicBool, mut chance: Chance) -> Vec<Seen> {
     let mut known: BTreeMap<u32, BTreeMap<u64, Record>> = BTreeMap::new();
     while !over.load(Ordering::SeqCst) {
-        let partition = u32::try_from(chance.within(0, u64::from(PARTITIONS) - 1)).unwrap();
+        let partition = u32::try_from(chance.within(0, u64::from(partitions) - 1)).unwrap();
         let seen = known.entry(partition).or_default();
         let end = seen.last_key_value().map_or(0, |(offset, _)| offset + 1);
         let from = if chance.within(0, 2) == 0 { chance.within(0, end) } else { end };

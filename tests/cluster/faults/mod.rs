@@ -5,8 +5,8 @@
 //! a word in the names of those that may ([`happening`]). It needs root, `ip` and TUN devices: where they are missing it says that it is skipped, and fails instead when `TIDELOG_REQUIRE_NETWORK` is set.
 
 mod happening;
-mod history;
-mod load;
+pub(crate) mod history;
+pub(crate) mod load;
 mod network;
 
 use std::collections::BTreeMap;
@@ -229,7 +229,7 @@ fn all_of(host: Host, partition: u32) -> Vec<read::Record> {
 /// One cluster's life: `rounds` things happen to it, then its history is checked.
 fn live(network: &Network, rounds: u64, chance: &mut Chance, happened: &mut BTreeMap<&str, u64>) -> Counts {
     let mut cluster = Cluster::start(network, chance.fork(1)).unwrap();
-    let load = Load::start(&Cluster::doors(), chance);
+    let load = Load::start(&Cluster::doors(), PARTITIONS, chance);
     let only = std::env::var("TIDELOG_FAULT_ONLY").ok();
     for round in 1..=rounds {
         let happening = Happening::next(chance, only.as_deref());

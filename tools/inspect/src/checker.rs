@@ -136,6 +136,9 @@ impl Visitor for Checker {
                 Some(EntryKind::Batch) => self.check_batch(frame, &entry, start),
                 Some(EntryKind::PartitionCreated) => self.offsets.created(entry.row.partition),
                 Some(EntryKind::PartitionDeleted) => self.offsets.deleted(entry.row.partition),
+                Some(EntryKind::PartitionTaken) => {
+                    self.offsets.taken(entry.row.partition, entry.row.base_offset);
+                }
                 Some(EntryKind::Command) => {
                     self.commands = true;
                     self.remembered.note(entry.body);

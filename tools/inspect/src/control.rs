@@ -2,6 +2,7 @@
 
 use tidelog_format::entry::{Entry, EntryKind};
 use tidelog_format::opening::Opening;
+use tidelog_format::partition_taken;
 use tidelog_format::promise::Promise;
 use tidelog_format::record_format::escaped;
 use tidelog_format::span_start::SpanStart;
@@ -29,6 +30,7 @@ pub(crate) fn kind_name(number: u8) -> &'static str {
         Some(EntryKind::Truncate) => "truncate",
         Some(EntryKind::Purge) => "purge",
         Some(EntryKind::ShardState) => "shard-state",
+        Some(EntryKind::PartitionTaken) => "partition-taken",
         None if number == crate::lost::LOST => "lost",
         None => "unknown",
     }
@@ -45,6 +47,15 @@ pub(crate) fn says(entry: &Entry<'_>, max: usize) -> String {
         Some(EntryKind::PartitionCreated) => text(entry.body, max),
         Some(EntryKind::PartitionDeleted) => "all records are unwanted".to_owned(),
         Some(EntryKind::Trim) => format!("records below offset {} are unwanted", row.base_offset),
+        Some(EntryKind::PartitionTaken) => match partition_taken::decode(row.partition, entry.body) {
+            Ok(producers) => {
+                let (at, count) = (row.base_offset, producers.len());
+                format!(
+                    "goes on here at offset {at}, with what {count} producers wrote last in another shard"
+                )
+            }
+            Err(damage) => damage.to_string(),
+        },
         Some(EntryKind::SpanStart) => match SpanStart::decode(row, entry.body) {
             Ok(start) => start_says(&start),
             Err(_) => text(entry.body, max),

@@ -53,6 +53,15 @@ impl Coverage {
         self.partitions.remove(&partition);
     }
 
+    /// A partition goes on here at an offset, after it was in another shard: what is before it is there.
+    pub(crate) fn taken(&mut self, partition: u64, at: u64) {
+        let gaps = self.gaps;
+        if self.partitions.len() < MAX {
+            let follow = self.partitions.entry(partition).or_insert(Follow { next: at, gaps });
+            follow.next = follow.next.max(at);
+        }
+    }
+
     /// Offsets of which the file itself says that they are gone.
     pub(crate) fn gone(&mut self, partition: u64, range: &Range<u64>) {
         if let Some(follow) = self.partitions.get_mut(&partition)

@@ -172,7 +172,12 @@ impl<'s, 'o> RowDump<'s, 'o> {
         }
         let says = control::shown(entry, SHOWN);
         let of = match entry.kind() {
-            Some(EntryKind::PartitionCreated | EntryKind::PartitionDeleted | EntryKind::Trim) => {
+            Some(
+                EntryKind::PartitionCreated
+                | EntryKind::PartitionDeleted
+                | EntryKind::PartitionTaken
+                | EntryKind::Trim,
+            ) => {
                 format!(" partition {partition_id}:")
             }
             _ => String::new(),

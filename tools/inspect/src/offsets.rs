@@ -22,6 +22,8 @@ pub(crate) struct BatchAt {
 enum Event {
     Created(u64),
     Deleted(u64),
+    /// The partition goes on at this offset, after it was in another shard.
+    Taken(u64, u64),
     Gone(u64, Range<u64>),
     /// Batches that follow each other; the place is that of the first.
     Run(u64, Range<u64>, BatchAt),
@@ -44,6 +46,10 @@ impl Offsets {
 
     pub(crate) fn deleted(&mut self, partition: u64) {
         self.end_run(partition, Event::Deleted(partition));
+    }
+
+    pub(crate) fn taken(&mut self, partition: u64, at: u64) {
+        self.end_run(partition, Event::Taken(partition, at));
     }
 
     pub(crate) fn gone(&mut self, partition: u64, offsets: Range<u64>) {
@@ -90,6 +96,7 @@ impl Offsets {
             match event {
                 Event::Created(partition) => coverage.created(partition),
                 Event::Deleted(partition) => coverage.deleted(partition),
+                Event::Taken(partition, at) => coverage.taken(partition, at),
                 Event::Gone(partition, offsets) => coverage.gone(partition, &offsets),
                 Event::Lose => coverage.lose(),
                 Event::Run(partition, run, at) => {
@@ -121,6 +128,20 @@ mod tests {
         let mut coverage = Coverage::default();
         coverage.created(8);
         assert!(offsets.settle(&mut coverage).is_empty());
+    }
+
+    #[test]
+    fn what_a_partition_wrote_in_another_shard_is_not_missing_here() {
+        let mut offsets = Offsets::default();
+        offsets.created(7);
+        offsets.batch(7, 0..3, AT);
+        offsets.taken(7, 10);
+        offsets.batch(7, 10..12, AT);
+        offsets.taken(8, 50);
+        offsets.batch(8, 50..51, AT);
+        offsets.batch(8, 60..61, AT);
+        let wrong = offsets.settle(&mut Coverage::default());
+        assert!(matches!(&wrong[..], [(_, 8, 60, 51)]), "{wrong:?}");
     }
 
     #[test]

@@ -164,11 +164,15 @@ fn head(status: &ClusterStatus) -> String {
     let leader =
         status.metadata.leader.map_or_else(|| "nobody".to_owned(), |leader| format!("node {leader}"));
     let quorum = if status.metadata.has_quorum { "" } else { ", NO QUORUM: nothing can be decided" };
+    let moving = match status.moving as u64 {
+        0 => String::new(),
+        moving => format!("; {} on the way to another shard", counted(moving, "partition")),
+    };
     let (topics, partitions) = (status.topics as u64, status.partitions as u64);
     format!(
         "cluster {} as node {} knows it\n{} in {}; metadata led by {leader}, version {}, voters {}{quorum}\n\
          shards without a leader: {}, spans with too few copies: {}\n\
-         out of balance by: leaders {} %, copies {} %, partitions {} %\n{}",
+         out of balance by: leaders {} %, copies {} %, partitions {} %{moving}\n{}",
         status.cluster,
         status.told_by,
         counted(partitions, "partition"),
@@ -310,6 +314,7 @@ mod tests {
             partitions: 10,
             without_leader: 1,
             under_replicated: 1,
+            moving: 1,
             skew: ClusterSkew { leaders: 66, copies: 0, partitions: 5 },
         };
         let text = text(&status);
@@ -317,7 +322,10 @@ mod tests {
         assert_eq!(lines[0], "cluster ab as node 1 knows it");
         assert!(lines[1].contains("NO QUORUM") && lines[1].contains("version 1,234"), "{}", lines[1]);
         assert_eq!(lines[2], "shards without a leader: 1, spans with too few copies: 1");
-        assert_eq!(lines[3], "out of balance by: leaders 66 %, copies 0 %, partitions 5 %");
+        assert_eq!(
+            lines[3],
+            "out of balance by: leaders 66 %, copies 0 %, partitions 5 %; 1 partition on the way to another shard"
+        );
         let vote = "it votes in the metadata's group still";
         assert_eq!(lines[4], format!("node 1 is being emptied: it leads 0 shards and holds 1 span; {vote}"));
         let cells = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
@@ -354,6 +362,7 @@ mod tests {
             partitions: 0,
             without_leader: 0,
             under_replicated: 0,
+            moving: 0,
             skew: ClusterSkew::default(),
         };
         let nodes =

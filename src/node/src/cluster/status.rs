@@ -33,6 +33,7 @@ pub(crate) fn status(node: &Node) -> ClusterStatus {
             partitions: state.partition_count(),
             without_leader: shards.iter().filter(|shard| shard.leader.is_none()).count(),
             under_replicated: shards.iter().map(|shard| shard.under_replicated).sum(),
+            moving: moving(state),
             skew: ClusterSkew { leaders, copies, partitions },
             shards,
         }
@@ -106,6 +107,12 @@ pub(super) fn state_name(state: NodeState) -> &'static str {
         NodeState::DataLoss => "data_loss",
         NodeState::Gone => "gone",
     }
+}
+
+/// How many partitions are on their way to another shard.
+fn moving(state: &State) -> usize {
+    let partitions = state.topics.values().flat_map(|topic| &topic.partitions);
+    partitions.filter(|partition| partition.handed().is_some()).count()
 }
 
 fn shards(state: &State) -> Vec<ClusterShard> {

@@ -22,6 +22,7 @@ use super::body;
 use crate::budget::Share;
 use crate::failure::Failure;
 use crate::node::{LiveTopic, Node};
+use crate::older;
 use crate::produce::{self, Batches, CollectError, Collector};
 use crate::read;
 use crate::routing::forward::{self, Ask, Hop, Led};
@@ -151,6 +152,11 @@ pub(super) async fn read(
     let topic = node.topic(&name).ok_or_else(|| Failure::no_topic(&name))?;
     let mut share = node.budget.share();
     let live = topic.partition(partition)?;
+    if let Some(shard) = body::header(&headers, older::PLACE).and_then(|shard| shard.parse().ok()) {
+        let fetched = older::give(&node, live, shard, &query).await?;
+        share.grow(fetched.batches.iter().map(Bytes::len).sum())?;
+        return Ok(typed(200, RAW_BATCH, read::Found { from: 0, fetched }.into_raw()));
+    }
     let serves = if query.any_holder { live.held().is_ok() } else { live.led().is_ok() };
     if !serves && Hop::of(&headers) == Hop::First {
         let mut ask = Ask::of(Method::GET, &uri, &headers, Bytes::new());
@@ -165,7 +171,7 @@ pub(super) async fn read(
         }
     }
     let found = tokio::select! {
-        found = read::read(&topic, partition, &query) => found.inspect_err(|failure| {
+        found = read::read(&node, &topic, partition, &query) => found.inspect_err(|failure| {
             if failure.code == ErrorCode::CorruptStorage && let Ok(live) = topic.partition(partition) {
                 node.met_damage(live.shard);
             }

@@ -250,7 +250,7 @@ async fn trim(node: &Arc<Node>, name: &str, index: i32, to: i64) -> Result<u64, 
     let topic = node.topic(name).ok_or(unknown)?;
     let live = topic.partition(number).map_err(|_| unknown)?;
     let to = match to {
-        -1 => live.led()?.partition(live.id).ok_or(unknown)?.next_offset,
+        -1 => live.state(live.led()?)?.next_offset,
         to => u64::try_from(to).map_err(|_| ErrorCode::OffsetOutOfRange)?,
     };
     node.trim(name, number, to).await.map_err(|failure| failure::of(&failure))

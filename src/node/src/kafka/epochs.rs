@@ -15,6 +15,8 @@ use super::failure;
 use super::fetch::{check_epoch, epoch};
 use super::produce::offset;
 use crate::node::{LiveTopic, Node};
+use crate::older::Named;
+use crate::read;
 
 pub(super) async fn ends(
     node: &Arc<Node>,
@@ -26,7 +28,7 @@ pub(super) async fn ends(
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in topic.partitions {
             let mut answer = EpochEndOffset { partition: asked.partition, ..EpochEndOffset::default() };
-            match end(live.as_deref(), &asked).await {
+            match end(node, live.as_deref(), &asked).await {
                 Ok(Some((epoch, end))) => (answer.leader_epoch, answer.end_offset) = (epoch, end),
                 Ok(None) => {}
                 Err(code) => answer.error_code = code.into(),
@@ -41,15 +43,18 @@ pub(super) async fn ends(
 /// The last epoch up to the one asked for that has records, and the offset behind its last one; `None` for an epoch
 /// that is not known.
 async fn end(
+    node: &Node,
     topic: Option<&LiveTopic>,
     asked: &OffsetForLeaderPartition,
 ) -> Result<Option<(i32, i64)>, ErrorCode> {
     let unknown = ErrorCode::UnknownTopicOrPartition;
     let number = u32::try_from(asked.partition).map_err(|_| unknown)?;
-    let partition = topic.and_then(|topic| topic.partition(number).ok()).ok_or(unknown)?;
+    let topic = topic.ok_or(unknown)?;
+    let partition = topic.partition(number).map_err(|_| unknown)?;
     let wal = partition.led()?;
     check_epoch(wal, asked.current_leader_epoch)?;
-    let state = wal.partition(partition.id).ok_or(unknown)?;
+    let state = partition.state(wal)?;
+    let named = Named { topic: &topic.name, number, live: partition };
     let ours = epoch(wal);
     if asked.leader_epoch == ours {
         return Ok(Some((ours, offset(state.next_offset))));
@@ -62,7 +67,7 @@ async fn end(
     let mut last = None;
     while low < high {
         let middle = low + (high - low) / 2;
-        let Some((epoch, next)) = epoch_at(wal, partition.id, middle).await? else { break };
+        let Some((epoch, next)) = epoch_at(node, named, wal, middle).await? else { break };
         if epoch <= asked.leader_epoch {
             last = Some(epoch);
             low = next;
@@ -74,8 +79,13 @@ async fn end(
 }
 
 /// The epoch of the batch that holds an offset, and the offset behind it.
-async fn epoch_at(wal: &Wal, partition: u64, at: u64) -> Result<Option<(i32, u64)>, ErrorCode> {
-    let fetched = wal.read(partition, at, 1).await.map_err(|error| failure::read(&error))?;
+async fn epoch_at(
+    node: &Node,
+    named: Named<'_>,
+    wal: &Wal,
+    at: u64,
+) -> Result<Option<(i32, u64)>, ErrorCode> {
+    let fetched = read::fetch(node, named, wal, at, 1).await.map_err(|error| failure::unread(&error))?;
     let Some(batch) = fetched.batches.first() else { return Ok(None) };
     let view = BatchView::parse(batch).map_err(|_| ErrorCode::KafkaStorageError)?;
     Ok(Some((view.header().leader_epoch, view.header().next_offset())))

@@ -8,6 +8,7 @@ use tidelog_wal::{AppendError, ReadError};
 
 use crate::failure::Failure;
 use crate::node::NotLed;
+use crate::older::Unread;
 
 impl From<NotLed> for ErrorCode {
     fn from(_: NotLed) -> ErrorCode {
@@ -26,7 +27,9 @@ pub(super) fn append(error: &AppendError) -> ErrorCode {
         | AppendError::ReadOnly(_)
         | AppendError::Poisoned { .. }
         | AppendError::OutcomeUnknown { .. } => ErrorCode::KafkaStorageError,
-        AppendError::Following | AppendError::Closed => ErrorCode::NotLeaderOrFollower,
+        AppendError::Following | AppendError::Moving(_) | AppendError::Closed => {
+            ErrorCode::NotLeaderOrFollower
+        }
         AppendError::Sequence(SequenceError::OutOfOrder { .. }) => ErrorCode::OutOfOrderSequenceNumber,
         AppendError::Sequence(SequenceError::OldEpoch { .. }) => ErrorCode::InvalidProducerEpoch,
         // To a client this is success without an offset.
@@ -46,6 +49,17 @@ pub(super) fn read(error: &ReadError) -> ErrorCode {
         | ReadError::Misplaced { .. }
         | ReadError::Unsupported { .. }
         | ReadError::Io(_) => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// Of a read over all places of a partition.
+pub(super) fn unread(error: &Unread) -> ErrorCode {
+    match error {
+        // A partition that is not deleted is on its way here, or has left.
+        Unread::Log(ReadError::UnknownPartition(_)) => ErrorCode::NotLeaderOrFollower,
+        Unread::Log(error) => read(error),
+        // The client tries again.
+        Unread::NotLed(_) | Unread::Away { .. } => ErrorCode::NotLeaderOrFollower,
     }
 }
 
@@ -74,7 +88,7 @@ pub(super) fn of(failure: &Failure) -> ErrorCode {
         Native::OffsetOutOfRange => ErrorCode::OffsetOutOfRange,
         Native::TooManyPartitions => ErrorCode::PolicyViolation,
         Native::StorageFull | Native::StorageFailed | Native::CorruptStorage => ErrorCode::KafkaStorageError,
-        Native::ShuttingDown => ErrorCode::NotLeaderOrFollower,
+        Native::ShuttingDown | Native::NotLeader => ErrorCode::NotLeaderOrFollower,
         // Asked again, it finds what became of the first try.
         Native::Unavailable => ErrorCode::RequestTimedOut,
         Native::TooLarge => ErrorCode::MessageTooLarge,

@@ -22,6 +22,8 @@ use super::failure;
 use super::metadata::{current_leader, find};
 use super::produce::offset;
 use crate::node::{LiveTopic, Node};
+use crate::older::{Named, Unread};
+use crate::read;
 
 /// One partition of the request.
 struct Wanted {
@@ -55,7 +57,7 @@ pub(super) async fn fetch(node: &Arc<Node>, version: i16, request: FetchRequest)
     let least = usize::try_from(min_bytes).unwrap_or(0).min(budget);
     let start = node.next_turn() as usize;
     loop {
-        let found = read_all(&mut wanted, budget, start).await;
+        let found = read_all(node, &mut wanted, budget, start).await;
         if found.failed || found.bytes >= least || Instant::now() >= until {
             break;
         }
@@ -99,14 +101,14 @@ struct Found {
 }
 
 /// Reads what is there, from partition number `start` on, counted round.
-async fn read_all(wanted: &mut [Wanted], budget: usize, start: usize) -> Found {
+async fn read_all(node: &Node, wanted: &mut [Wanted], budget: usize, start: usize) -> Found {
     let mut found = Found::default();
     let count = wanted.len();
     for turn in 0..count {
         let one = &mut wanted[(start + turn) % count];
         let room = budget.saturating_sub(found.bytes);
         one.answer.records = Batches::default();
-        match read(one, room, found.bytes == 0).await {
+        match read_one(node, one, room, found.bytes == 0).await {
             Ok(bytes) => found.bytes += bytes,
             Err(code) => {
                 one.answer.error_code = code.into();
@@ -118,13 +120,13 @@ async fn read_all(wanted: &mut [Wanted], budget: usize, start: usize) -> Found {
 }
 
 /// Reads one partition into its answer; without room only its watermarks.
-async fn read(one: &mut Wanted, room: usize, first: bool) -> Result<usize, ErrorCode> {
+async fn read_one(node: &Node, one: &mut Wanted, room: usize, first: bool) -> Result<usize, ErrorCode> {
     let topic = one.topic.as_ref().map_err(|code| *code)?;
-    let partition = u32::try_from(one.asked.partition).ok().and_then(|number| topic.partition(number).ok());
-    let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let number = u32::try_from(one.asked.partition).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
+    let partition = topic.partition(number).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
     let wal = partition.led()?;
     check_epoch(wal, one.asked.current_leader_epoch)?;
-    let state = wal.partition(partition.id).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let state = partition.state(wal)?;
     let answer = &mut one.answer;
     answer.high_watermark = offset(state.next_offset);
     answer.last_stable_offset = answer.high_watermark;
@@ -138,13 +140,19 @@ async fn read(one: &mut Wanted, room: usize, first: bool) -> Result<usize, Error
     if room == 0 && !first {
         return Ok(0);
     }
-    let fetched = match wal.read(partition.id, from, room.min(asked)).await {
+    let named = Named { topic: &topic.name, number, live: partition };
+    let fetched = match read::fetch(node, named, wal, from, room.min(asked)).await {
         Ok(fetched) => fetched,
         Err(error) => {
-            if !matches!(error, ReadError::OutOfRange { .. } | ReadError::UnknownPartition(_)) {
+            let passing = matches!(
+                error,
+                Unread::Log(ReadError::OutOfRange { .. } | ReadError::UnknownPartition(_))
+                    | Unread::NotLed(_)
+            );
+            if !passing {
                 tracing::warn!(topic = topic.name, partition = one.asked.partition, %error, "fetch");
             }
-            return Err(failure::read(&error));
+            return Err(failure::unread(&error));
         }
     };
     answer.high_watermark = offset(fetched.next_offset);

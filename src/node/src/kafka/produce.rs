@@ -252,7 +252,7 @@ impl Begun {
         }
         let start = topic.as_ref().and_then(|topic| {
             let partition = topic.partition(u32::try_from(index).ok()?).ok()?;
-            Some(partition.led().ok()?.partition(partition.id)?.log_start)
+            Some(partition.state(partition.led().ok()?).ok()?.log_start)
         });
         PartitionProduceResponse {
             index,

@@ -1,4 +1,4 @@
-//! What a member does all the time: it tells whoever leads that it lives, tells its connections who is who, and, while it
+//! What a member does all the time: it tells the others that it lives and how much room it has, tells its connections who is who, and, while it
 //! leads, decides who votes.
 
 use std::collections::BTreeSet;
@@ -61,16 +61,17 @@ async fn beat(node: &Node, member: &Member) {
         0
     });
     let load = Load { free_bytes, ..Load::default() };
-    let (me, Some(leader)) = (node.me, member.group.leader()) else { return };
-    if leader.store == StoreId(me.store) {
-        member.hears(me.node, load);
-        return;
-    }
+    let (me, state) = (node.me, member.recent());
+    member.hears(me.node, load);
     let from = Process { node: me.node, incarnation: me.incarnation };
-    let message = Message::Heartbeat { from, version: member.recent().version, load };
-    // One that is lost is followed by the next.
-    if let Err(error) = member.peers.tell(leader.store, &leader.address, &message) {
-        tracing::debug!(%error, "a heartbeat was not sent");
+    let message = Message::Heartbeat { from, version: state.version, load };
+    // Whoever ends a span chooses who holds the next one, so all of them hear how much room there is.
+    let others = state.nodes.iter().filter(|(other, known)| **other != me.node && known.state.counts());
+    for (other, known) in others {
+        // One that is lost is followed by the next.
+        if let Err(error) = member.peers.tell(known.store, &known.info.address, &message) {
+            tracing::debug!(other, %error, "a heartbeat was not sent");
+        }
     }
 }
 

@@ -18,6 +18,8 @@ use crate::peers::{AskError, Peers};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 /// How long another member has to answer.
 const ANSWER: Duration = Duration::from_secs(12);
+/// How much room a node has is not known any more after this.
+const OLD: Duration = Duration::from_secs(10);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long another member has to come to lead before this one stops: an election that goes wrong takes longer than one that
@@ -52,7 +54,7 @@ struct Pulse {
 pub(crate) struct Member {
     pub(super) group: Group,
     pub(super) peers: Peers,
-    /// By node. Kept by whoever leads, and known to be old elsewhere.
+    /// By node.
     pulses: Mutex<BTreeMap<u64, Pulse>>,
 }
 
@@ -104,7 +106,7 @@ impl Member {
         self.group.stop().await;
     }
 
-    /// What was heard of the nodes. Only whoever leads hears of all.
+    /// What was heard of the nodes.
     pub(crate) fn heard(&self) -> BTreeMap<u64, Heard> {
         let pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
         let heard = |pulse: &Pulse| Heard {
@@ -112,6 +114,13 @@ impl Member {
             free_bytes: pulse.load.free_bytes,
         };
         pulses.iter().map(|(node, pulse)| (*node, heard(pulse))).collect()
+    }
+
+    /// Bytes that a node's disk still takes; `None` where that was not heard of late.
+    pub(crate) fn free_bytes(&self, node: u64) -> Option<u64> {
+        let pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
+        let pulse = pulses.get(&node).filter(|pulse| pulse.at.elapsed() < OLD)?;
+        Some(pulse.load.free_bytes)
     }
 
     /// A node lives.

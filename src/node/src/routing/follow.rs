@@ -1,13 +1,14 @@
 //! Topics that other nodes have made, grown or deleted come to be known here. A node that is alone decides everything
 //! itself, so it has nothing to follow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::failure::Failure;
-use crate::groups;
 use crate::node::{LiveTopic, Node};
+use crate::{groups, reconcile};
+use tidelog_meta::State;
 
 /// Between two looks at a metadata that changes all the time: many decisions cost one look.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -32,6 +33,11 @@ pub(crate) async fn run(node: Arc<Node>) {
                 tracing::warn!(cause = failure.message, "a topic of the metadata is not served yet");
             }
         }
+        for shard in node.arriving() {
+            let node = Arc::clone(&node);
+            // It ends with the span at the latest, and while it goes on no other one begins.
+            tokio::spawn(async move { reconcile::agree_if_idle(&node, shard).await });
+        }
         groups::follow(&node).await;
         let news = async {
             tokio::time::sleep(if behind { AGAIN } else { PAUSE }).await;
@@ -46,6 +52,19 @@ pub(crate) async fn run(node: Arc<Node>) {
 }
 
 impl Node {
+    /// The shards led here to which partitions are on their way.
+    fn arriving(&self) -> Vec<u64> {
+        let led: Vec<u64> =
+            self.data_shards().into_iter().filter(|(_, wal)| wal.is_led()).map(|(id, _)| id).collect();
+        let arrives = |state: &State| {
+            let partitions = state.topics.values().flat_map(|topic| &topic.partitions);
+            let to: BTreeSet<u64> =
+                partitions.filter(|one| one.handed().is_some()).map(tidelog_meta::Partition::shard).collect();
+            led.into_iter().filter(|shard| to.contains(shard)).collect()
+        };
+        if self.replicated.is_some() { self.metadata.read(arrives) } else { Vec::new() }
+    }
+
     /// Brings the topics that requests find to what the metadata says.
     pub(crate) async fn follow_topics(&self) -> Result<(), Failure> {
         let _admin = self.admin.lock().await;

@@ -36,6 +36,7 @@ use super::seat;
 use crate::config::Advertised;
 use crate::failure::Failure;
 use crate::node::{LiveTopic, Node};
+use crate::older::PLACE;
 
 /// Names the node that hands a request on.
 pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("tidelog-forwarded");
@@ -101,6 +102,16 @@ impl Ask {
         Ask { method: Method::GET, path, headers, body, wait: Duration::ZERO, again: Again::Always }
     }
 
+    /// As what the answer is wanted.
+    pub(crate) fn accept(&mut self, kind: &'static str) {
+        self.headers.insert(ACCEPT, HeaderValue::from_static(kind));
+    }
+
+    /// Where its records are to be looked for, and nowhere else.
+    pub(crate) fn in_place(&mut self, shard: u64) {
+        self.headers.insert(PLACE, HeaderValue::from(shard));
+    }
+
     /// A client's request other than one to produce, with what the leader has to know of its headers.
     pub(crate) fn of(method: Method, uri: &Uri, headers: &HeaderMap, body: Bytes) -> Ask {
         let path = uri.path_and_query().map_or(uri.path(), |path| path.as_str()).to_owned();
@@ -125,6 +136,14 @@ impl Answer {
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response
+    }
+
+    /// As it is.
+    ///
+    /// # Errors
+    /// It was refused.
+    pub(crate) fn into_raw(self) -> Result<Bytes, Failure> {
+        self.refusal().map_or(Ok(self.body), Err)
     }
 
     /// As JSON.

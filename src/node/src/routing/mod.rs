@@ -74,7 +74,7 @@ fn leader(state: &State, span: &Span) -> Option<u64> {
 /// begins a moment later, and clients who were sent here would have to come again. Else the topic as it is.
 pub(crate) async fn until_led(node: &Node, topic: Arc<LiveTopic>, number: u32) -> Arc<LiveTopic> {
     let waits = |topic: &LiveTopic| {
-        let partition = topic.partition(number).ok().filter(|partition| partition.led().is_err());
+        let partition = topic.partition(number).ok().filter(|partition| !partition.is_served());
         let me = Some(node.me.node);
         partition.is_some_and(|one| node.metadata.read(|state| seat(state, one.shard).leader == me))
     };

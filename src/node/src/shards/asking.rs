@@ -107,7 +107,8 @@ impl Held {
                 let leader = rules.leader_of(span.epoch);
                 takers.sort_by_key(|taker| {
                     let has_all = leader.is_some_and(|leader| leader.lacks(taker) == Some(0));
-                    (!has_all, (taker.node == self.around.me.node) == leaves)
+                    let full = !self.around.has_room(taker.node);
+                    (full, !has_all, (taker.node == self.around.me.node) == leaves)
                 });
             }
         }

@@ -9,10 +9,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidelog_meta::{Audit, Command, Facts, Heard, Place, Spread, State, Wanted};
+use tidelog_io::random;
+use tidelog_meta::{Audit, Command, Facts, Heard, Place, State, Wanted};
 use tidelog_replica::leader::Leader;
+use tidelog_wal::FIRST_LSN;
 
 use super::held::{Held, Rules};
+use super::partitions::Leaving;
 use super::{Around, Shards};
 use crate::spans::replica_of;
 
@@ -32,10 +35,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 impl Shards {
     /// Asks the auditor until the node stops.
     pub(super) async fn audit(self) {
-        let audit = Audit {
-            spread: Spread { replicas: self.around.spread, ..Spread::default() },
-            ..Audit::default()
-        };
+        let audit = Audit { spread: self.around.spread(), shards: self.around.shards, ..Audit::default() };
         // When each node was there last; one that never was since the start counts from the start.
         let mut there: BTreeMap<u64, Instant> = BTreeMap::new();
         let mut seats = Seats::default();
@@ -82,22 +82,42 @@ impl Shards {
                     held.become_holder(epoch, old.as_ref().map(replica_of));
                 }
             }
-            Wanted::Propose(command @ Command::SetNodeState { .. }) => {
-                // Any one will do.
-                let first = facts.nodes.iter().find(|(_, heard)| heard.silent_ms == 0);
-                if first.is_some_and(|(first, _)| *first == me) {
-                    let around = Arc::clone(&self.around);
-                    tracing::info!(
-                        ?command,
-                        version = state.version,
-                        "a lost node that nothing depends on any more is let go"
-                    );
-                    self.around.runtime.spawn(async move { around.meta.propose(command).await });
+            Wanted::Move { name, id, partition: number, from, to } => {
+                if let Some(held) = self.get(from).filter(|held| held.leads_now()) {
+                    self.around.runtime.spawn(held.let_leave(Leaving { name, id, number, to }));
                 }
             }
-            // A leader that is gone is found by those who hold the span, and partitions are moved by who leads them.
+            Wanted::Renew { shard, epoch } => {
+                if let Some(held) = self.get(shard) {
+                    held.renew(epoch);
+                }
+            }
+            Wanted::Propose(command @ Command::SetNodeState { .. }) if self.is_first(facts) => {
+                self.propose(state, command, "a lost node that nothing depends on any more is let go");
+            }
+            Wanted::Propose(command @ Command::OpenShard { .. }) if self.is_first(facts) => {
+                self.propose(state, command, "partitions are to be spread over one more shard");
+            }
+            Wanted::Open { shard, after: None, place } if self.is_first(facts) => {
+                let span = place.with_salt(random::salt());
+                let command = Command::OpenFirstSpan { shard, span, base: FIRST_LSN };
+                self.propose(state, command, "the first span of a shard opens");
+            }
+            // A leader that is gone is found by those who hold the span.
             _ => {}
         }
+    }
+
+    /// Whether this node does what any one may do.
+    fn is_first(&self, facts: &Facts) -> bool {
+        let first = facts.nodes.iter().find(|(_, heard)| heard.silent_ms == 0);
+        first.is_some_and(|(first, _)| *first == self.around.me.node)
+    }
+
+    fn propose(&self, state: &State, command: Command, why: &'static str) {
+        let around = Arc::clone(&self.around);
+        tracing::info!(?command, version = state.version, why, "the auditor asks for a change");
+        self.around.runtime.spawn(async move { around.meta.propose(command).await });
     }
 }
 
@@ -137,7 +157,7 @@ impl Around {
                 // More than nothing, however soon it is asked.
                 u64::try_from(now.duration_since(*at).as_millis()).unwrap_or(u64::MAX).max(1)
             };
-            facts.nodes.insert(node, Heard { silent_ms, free_bytes: u64::MAX });
+            facts.nodes.insert(node, Heard { silent_ms, free_bytes: self.room(node) });
         }
         facts
     }
@@ -147,6 +167,25 @@ impl Held {
     /// Whether the span is led here, and may be ended only because it would be better elsewhere.
     fn may_go_on(&self, epoch: u32) -> bool {
         self.rules().may_end(epoch, self.around.now()).is_some()
+    }
+
+    /// Whether this process leads the shard, and is not about to hand it over.
+    fn leads_now(&self) -> bool {
+        self.rules().leader.as_ref().is_some_and(|leader| leader.leads() && !leader.is_handing_over())
+    }
+
+    /// Has the span that is led here end, and another one follow in its place.
+    fn renew(&self, epoch: u32) {
+        let (mut rules, now) = (self.rules(), self.around.now());
+        if rules.may_end(epoch, now).is_some() {
+            rules.long = Some(epoch);
+            rules.rests_until = now + REST;
+            tracing::info!(
+                shard = self.shard,
+                epoch,
+                "a partition is to come here: the span goes on at a new epoch"
+            );
+        }
     }
 
     /// Has the span that is led here go on at another place, if that can be done now and makes a difference.

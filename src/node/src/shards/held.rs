@@ -47,6 +47,8 @@ pub(crate) struct Held {
     /// LSNs below are committed, in the span that is led here.
     pub(super) committed: AtomicU64,
     pub(super) reads: Arc<Semaphore>,
+    /// The turn to change which partitions live in the shard.
+    pub(super) turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl std::fmt::Debug for Held {
@@ -85,6 +87,8 @@ pub(super) struct Rules {
     pub(super) heard_of: u32,
     /// The span is not ended before only because it would be better elsewhere.
     pub(super) rests_until: Duration,
+    /// No partition leaves before.
+    pub(super) moves_rest_until: Duration,
     pub(super) refreshing: bool,
     /// The disk was found full, and is looked at again.
     pub(super) full: bool,
@@ -152,6 +156,7 @@ impl Held {
             left: None,
             heard_of: 0,
             rests_until: Duration::ZERO,
+            moves_rest_until: Duration::ZERO,
             refreshing: false,
             full: false,
             resting: false,
@@ -169,6 +174,7 @@ impl Held {
             serving: watch::Sender::new(None),
             committed: AtomicU64::new(0),
             reads: Arc::new(Semaphore::new(READS)),
+            turn: Arc::default(),
         });
         tokio::spawn(store::run(Arc::downgrade(&held), found, ends));
         Ok(held)

@@ -13,6 +13,10 @@ pub(crate) struct ShardsMetrics {
     pub(super) seals_begun: Counter,
     pub(super) seals_done: Counter,
     pub(super) closes: Counter,
+    pub(super) moves: Counter,
+    pub(super) moves_failed: Counter,
+    pub(super) moves_closed_ms: Counter,
+    pub(super) arrived: Counter,
     pub(super) hand_overs: Counter,
     pub(super) copies: Gauge<i64, AtomicI64>,
     pub(super) copied: Counter,
@@ -28,6 +32,12 @@ pub(crate) struct ShardsMetrics {
 }
 
 impl ShardsMetrics {
+    /// A partition has left, and was closed for so long.
+    pub(super) fn moved(&self, closed_ms: u64) {
+        self.moves.inc();
+        self.moves_closed_ms.inc_by(closed_ms);
+    }
+
     /// Shows all of them.
     pub(crate) fn register(self, registry: &mut Registry) {
         registry.register("shards_led", "Spans that this node leads", self.led);
@@ -35,6 +45,14 @@ impl ShardsMetrics {
         registry.register("shards_seals_begun", help, self.seals_begun);
         registry.register("shards_seals_done", "Spans whose end this node has had decided", self.seals_done);
         registry.register("shards_closes", "Spans that this node led and asked to end", self.closes);
+        let help = "Partitions that left a shard led here for another one";
+        registry.register("shards_partitions_left", help, self.moves);
+        let help = "Partitions that were to leave a shard led here and could not";
+        registry.register("shards_partitions_stayed", help, self.moves_failed);
+        let help = "Milliseconds for which partitions that left took no records here";
+        registry.register("shards_partitions_closed_ms", help, self.moves_closed_ms);
+        let help = "Partitions that came to a shard led here from another one";
+        registry.register("shards_partitions_arrived", help, self.arrived);
         let help = "Times that this node began to hand a shard over to another leader";
         registry.register("shards_hand_overs", help, self.hand_overs);
         registry.register("shards_copies", "Copies of sealed spans that are being made here", self.copies);

@@ -12,6 +12,7 @@
 //! | `copying.rs` | sealed spans that come from others |
 //! | `files.rs` | the thread that reads and writes files beside the writers |
 //! | `moving.rs` | another node leads, on purpose |
+//! | `partitions.rs` | a partition leaves for another shard |
 //! | `metrics.rs` | what is counted of all that |
 //! | `watching.rs` | what time brings: suspicion, spans that stand still |
 //! | `auditing.rs` | what the metadata's auditor wants: spans with other holders, copies, balance |
@@ -37,6 +38,7 @@ mod held;
 mod metrics;
 mod moving;
 mod pace;
+mod partitions;
 mod reading;
 mod scrubbing;
 mod store;
@@ -53,7 +55,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use tidelog_meta::{Command, Facts, Heard, METADATA_SHARD, MetaStore, Outcome, State, StoreId, Unavailable};
+use tidelog_meta::{
+    Command, Facts, Heard, METADATA_SHARD, MetaStore, Outcome, Spread, State, StoreId, Unavailable,
+};
 use tidelog_proto::peer::Message;
 use tidelog_replica::leader::Limits;
 use tidelog_replica::span::{Replica, SpanState};
@@ -72,6 +76,8 @@ pub(crate) use moving::Unmoved;
 pub(crate) use pace::Pace;
 pub(crate) use scrubbing::WAITING;
 
+/// A node takes new spans while its disk has room for so many segments.
+const LEAST_SEGMENTS: u64 = 8;
 /// Between two looks at the clock.
 const TICK: Duration = Duration::from_millis(20);
 /// The metadata is read this often, whatever it tells by itself.
@@ -134,6 +140,9 @@ impl Place {
     }
 }
 
+/// Bytes that a node's disk still takes, by its number; `None` where nobody knows.
+pub(crate) type Free = Box<dyn Fn(u64) -> Option<u64> + Send + Sync>;
+
 /// What all shards of a node work with.
 pub(crate) struct Around {
     pub(crate) me: Me,
@@ -149,6 +158,10 @@ pub(crate) struct Around {
     pub(crate) metrics: ShardsMetrics,
     /// How many holders a new span gets, where so many nodes live.
     pub(crate) spread: usize,
+    /// Over how many shards for each node the partitions of topics without limits are spread.
+    pub(crate) shards: usize,
+    /// Bytes that a node's disk still takes, where that was heard.
+    pub(crate) free: Free,
     /// How fast copies come.
     pub(crate) pace: Pace,
     /// This node is about to stop: others lead better.
@@ -179,14 +192,28 @@ impl Around {
     fn takers(&self, state: &State, turn: usize) -> Vec<Replica> {
         let (mut alive, away): (Vec<Replica>, Vec<Replica>) =
             view::takers(state, turn).into_iter().partition(|taker| self.is_alive(state, taker.node));
-        if self.is_leaving() {
-            // Of those that have the records the first one leads.
-            alive.sort_by_key(|taker| taker.node == self.me.node);
-        }
+        // Of those that have the records the first one leads. Where there is nobody else, one without room takes it.
+        let leaves = self.is_leaving();
+        alive.sort_by_key(|taker| (leaves && taker.node == self.me.node, !self.has_room(taker.node)));
         if alive.len() > 1 {
             alive.extend(away);
         }
         alive
+    }
+
+    /// How spans are spread.
+    fn spread(&self) -> Spread {
+        let least_free = LEAST_SEGMENTS * self.options.segment_bytes;
+        Spread { replicas: self.spread, least_free, ..Spread::default() }
+    }
+
+    /// Room on a node's disk, where nobody knows any.
+    fn room(&self, node: u64) -> u64 {
+        (self.free)(node).unwrap_or(u64::MAX)
+    }
+
+    fn has_room(&self, node: u64) -> bool {
+        self.room(node) >= self.spread().least_free
     }
 
     /// Whether this node is about to stop.
@@ -327,8 +354,23 @@ impl Shards {
     /// What is known of the nodes, for the places of new spans.
     pub(crate) fn facts(&self, state: &State) -> Facts {
         let alive = state.nodes.keys().copied().filter(|node| self.around.is_alive(state, *node));
-        let heard = alive.map(|node| (node, Heard { silent_ms: 0, free_bytes: u64::MAX }));
+        let heard = alive.map(|node| (node, Heard { silent_ms: 0, free_bytes: self.around.room(node) }));
         Facts { nodes: heard.collect(), ..Facts::default() }
+    }
+
+    /// How spans are spread.
+    pub(crate) fn spread(&self) -> Spread {
+        self.around.spread()
+    }
+
+    /// The turn to change which partitions live in a shard.
+    pub(crate) fn turn(&self, shard: u64) -> Option<Arc<tokio::sync::Mutex<()>>> {
+        Some(Arc::clone(&self.get(shard)?.turn))
+    }
+
+    /// A partition has come to a shard that is led here.
+    pub(crate) fn count_arrival(&self) {
+        self.around.metrics.arrived.inc();
     }
 
     /// Whether all of a sealed span is on this disk.

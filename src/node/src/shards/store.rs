@@ -28,7 +28,7 @@ use tidelog_wal::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::held::{Held, Input, Serving};
-use super::{Around, view, words};
+use super::{Around, partitions, view, words};
 use crate::ring::{Followed, RingError};
 use crate::shards::commits::Leading;
 use crate::shards::copying::Aside;
@@ -454,10 +454,13 @@ impl OnDisk {
     async fn lead(&mut self, held: &Arc<Held>, epoch: u32) -> Result<(), Unwritten> {
         self.rest(held).await;
         self.end_older(held, epoch).await?;
-        let (opened, listed) = {
+        // What has left the shard had to leave before this span was opened, and what leaves it from now on this process lets
+        // leave: so the state that shows the span says which partitions it takes.
+        let (opened, listed, writable) = {
             let rules = held.rules();
             let listed = rules.state.span(held.shard, epoch).cloned().ok_or(Unwritten::Unknown)?;
-            (view::opened(&rules.state, held.shard, epoch).ok_or(Unwritten::Unknown)?, listed)
+            let opened = view::opened(&rules.state, held.shard, epoch).ok_or(Unwritten::Unknown)?;
+            (opened, listed, partitions::writable(&rules.state, held.shard))
         };
         let spec = held.around.place.spec(held.shard, epoch);
         let options = held.around.options.clone();
@@ -471,6 +474,7 @@ impl OnDisk {
             salt: Some(opened.salt),
             start: Some(opened.start()),
             state: shared,
+            writable: Some(writable),
             commits: Box::new(commits),
         };
         let (wal, _) = found.open(open).await?;

@@ -106,6 +106,11 @@ impl Start<'_> {
             limits: Limits::default(),
             metrics: ShardsMetrics::default(),
             spread: Spread::default().replicas,
+            shards: self.config.storage.shards as usize,
+            free: {
+                let member = Arc::clone(member);
+                Box::new(move |node| member.free_bytes(node))
+            },
             pace: Pace::new(self.config.storage.copy_bytes_per_second),
             leaving: AtomicBool::new(false),
             spoiled,
@@ -316,10 +321,17 @@ impl Start<'_> {
                     salt: Some(opened.salt),
                     start: Some(opened.start()),
                     state: false,
+                    writable: None,
                     commits: Box::new(lead),
                 }
             }
-            None => OpenSpan { salt: None, start: None, state: false, commits: Box::new(Unled(ended.lsn)) },
+            None => OpenSpan {
+                salt: None,
+                start: None,
+                state: false,
+                writable: None,
+                commits: Box::new(Unled(ended.lsn)),
+            },
         }
     }
 }

@@ -59,6 +59,9 @@ pub struct ClusterStatus {
     pub without_leader: usize,
     /// How many spans have fewer copies that count than they should.
     pub under_replicated: usize,
+    /// How many partitions are on their way to another shard.
+    #[serde(default)]
+    pub moving: usize,
     /// How far the cluster is from being balanced.
     pub skew: ClusterSkew,
 }

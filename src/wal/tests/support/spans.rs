@@ -81,7 +81,7 @@ pub fn lead(sim: &Sim, epoch: u32, base: SpanEnd, state: bool, body: impl AsyncF
         let found = find_shard(disk, spec(epoch), Some(base_of(epoch, base)), options()).await.unwrap();
         assert_eq!(found.ended().lsn, base.lsn);
         let commits = Box::new(Leader { own: OwnDisk::from(base.lsn), sent: sent.clone() });
-        let span = OpenSpan { salt: Some([epoch as u8; 16]), start: None, state, commits };
+        let span = OpenSpan { salt: Some([epoch as u8; 16]), start: None, state, writable: None, commits };
         let clock = Clock::manual(1_700_000_000_000);
         let (wal, engine, _) = found.open(span, clock, Entropy::seeded(5)).await.unwrap();
         let running = tokio::task::spawn_local(engine.run());

@@ -147,6 +147,11 @@ impl Salvage<'_> {
                     continue;
                 }
                 Some(EntryKind::PartitionCreated) => drop(self.next.entry(partition).or_insert(0)),
+                Some(EntryKind::PartitionTaken) => {
+                    let at = entry.row.base_offset;
+                    let next = self.next.entry(partition).or_insert(at);
+                    *next = at.max(*next);
+                }
                 Some(EntryKind::PartitionDeleted) => drop(self.next.remove(&partition)),
                 _ => {}
             }

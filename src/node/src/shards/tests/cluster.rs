@@ -27,11 +27,25 @@ const CLUSTER: [u8; 16] = [7; 16];
 const LONG: Duration = Duration::from_secs(120);
 pub(super) const SHARD: u64 = 1;
 pub(super) const PARTITION: u64 = 1;
+pub(super) const TOPIC: &str = "t";
+pub(super) const TOPIC_ID: &str = "00112233445566778899aabbccddeeff";
 
 /// Metadata that all nodes share, and that answers at once.
 pub(super) struct Shared {
     state: Mutex<Arc<State>>,
     version: watch::Sender<u64>,
+    /// Bytes that disks still take, as far as anybody says so.
+    pub(super) free: Mutex<BTreeMap<u64, u64>>,
+    /// The next question to move a partition gets no clear answer: it is carried out, or lies around.
+    pub(super) unclear: Mutex<Option<Unclear>>,
+}
+
+/// What becomes of a question whose outcome is not told.
+pub(super) enum Unclear {
+    /// It is carried out.
+    Done,
+    /// It comes later.
+    Late(Option<Command>),
 }
 
 impl Shared {
@@ -50,7 +64,7 @@ impl Shared {
         }
     }
 
-    fn done(&self, command: &Command) {
+    pub(super) fn done(&self, command: &Command) {
         let outcome = self.apply(command);
         assert!(matches!(outcome, Outcome::Applied { .. }), "{command:?}: {outcome:?}");
     }
@@ -62,6 +76,20 @@ impl Shared {
 
 impl MetaStore for Shared {
     async fn propose(&self, command: Command) -> Result<Outcome, Unavailable> {
+        if let Command::MovePartition { .. } = command {
+            match &mut *self.unclear.lock().unwrap() {
+                Some(Unclear::Late(late)) if late.is_none() => {
+                    *late = Some(command);
+                    return Ok(Outcome::Indeterminate);
+                }
+                unclear @ Some(Unclear::Done) => {
+                    *unclear = None;
+                    self.done(&command);
+                    return Ok(Outcome::Indeterminate);
+                }
+                _ => {}
+            }
+        }
         Ok(self.apply(&command))
     }
 
@@ -98,7 +126,7 @@ impl Cluster {
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
         let (state, version) = (Mutex::default(), watch::Sender::new(0));
-        let meta = Arc::new(Shared { state, version });
+        let meta = Arc::new(Shared { state, version, unclear: Mutex::default(), free: Mutex::default() });
         let mut cluster = Cluster { meta, dirs: BTreeMap::new(), running: BTreeMap::new(), old: Vec::new() };
         for _ in 0..count {
             cluster.join().await;
@@ -110,6 +138,12 @@ impl Cluster {
         let span = NewSpan { replicas, quorum, leader, salt: [1; 16] };
         cluster.meta.done(&Command::OpenShard { shard: SHARD, class: Retention::default() });
         cluster.meta.done(&Command::OpenFirstSpan { shard: SHARD, span, base: tidelog_wal::FIRST_LSN });
+        cluster.meta.done(&Command::CreateTopic {
+            name: TOPIC.to_owned(),
+            id: TOPIC_ID.to_owned(),
+            retention: Retention::default(),
+            shards: vec![SHARD],
+        });
         let wal = cluster.leads(1).await;
         let name = "t/0".to_owned();
         wal.control(Control::CreatePartition { partition: PARTITION, name }).await.unwrap();
@@ -166,6 +200,11 @@ impl Cluster {
             // A holder that lags is soon served from the files.
             limits: Limits { memory_bytes: 128 * 1024, ..Limits::default() },
             spread: 3,
+            shards: 0,
+            free: Box::new({
+                let meta = Arc::clone(&self.meta);
+                move |node| meta.free.lock().unwrap().get(&node).copied()
+            }),
             pace: Pace::new(None),
             leaving: AtomicBool::new(false),
             spoiled,

@@ -4,3 +4,5 @@ mod chaos;
 mod cluster;
 mod copies;
 mod failover;
+mod moves;
+mod room;
