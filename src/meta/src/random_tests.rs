@@ -109,20 +109,39 @@ fn command(state: &State, (kind, dice): Step) -> Command {
         }
         16 => Command::Trim { name, id, partition: u32::from(c % 2), offset: u64::from(d) },
         17 => {
-            let partition = u32::from(c % 2);
-            let moved = state.partition(&name, partition);
-            let shard = moved.map_or(shard, |one| one.shard());
+            let (name, id, partition) = existing(state, b, (name, id), |one| one.handed().is_some());
+            let shard = state.partition(&name, partition).map_or(shard, |one| one.shard());
             Command::TakePartition { name, id, partition, shard }
         }
         _ => {
-            let partition = u32::from(c % 2);
-            let from = state.partition(&name, partition).map_or(1, |one| one.shard());
+            let (name, id, partition) = existing(state, b, (name, id), |one| one.handed().is_none());
+            let moved = state.partition(&name, partition);
+            let from = moved.map_or(1, |one| one.shard());
             let epoch = state.last_span(from).map_or(1, |span| span.epoch) - u32::from(b % 8 == 0);
-            let at = u64::from(d);
+            let first = moved.and_then(|one| one.placed().last()).map_or(0, |placed| placed.from);
+            let at = first.max(moved.map_or(0, |one| one.start())) + u64::from(d % 4);
+            let newest =
+                state.shards.keys().max_by_key(|shard| state.last_span(**shard).map(|span| span.epoch));
+            let to = newest.copied().filter(|_| c % 4 > 0).unwrap_or(shard);
             let (start, producers) = (at.saturating_sub(100), Carried::from(vec![d; usize::from(d)]));
-            Command::MovePartition { name, id, partition, from, epoch, to: shard, at, start, producers }
+            Command::MovePartition { name, id, partition, from, epoch, to, at, start, producers }
         }
     }
+}
+
+/// A partition like that, if there is one; sometimes any other.
+fn existing(
+    state: &State,
+    dice: u8,
+    (name, id): (String, String),
+    like: impl Fn(&crate::Partition) -> bool,
+) -> (String, String, u32) {
+    for (name, topic) in state.topics.iter().filter(|_| dice % 8 > 0) {
+        if let Some((number, _)) = (0..).zip(&topic.partitions).find(|(_, one)| like(one)) {
+            return (name.clone(), topic.id.clone(), number);
+        }
+    }
+    (name, id, u32::from(dice % 2))
 }
 
 proptest! {
