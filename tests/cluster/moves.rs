@@ -9,6 +9,8 @@ use super::faults::history::{Counts, History};
 use super::faults::load::{self, Doors, Load, TOPIC};
 use super::nodes::Cluster;
 use super::support::chance::Chance;
+use super::support::http::Http;
+use super::support::kcat::Kcat;
 use super::support::{read, wait};
 
 const PARTITIONS: u32 = 12;
@@ -98,7 +100,22 @@ fn a_single_node_that_grows_to_three_is_evened_out_under_load() {
     eprintln!("{} {:?}", told["skew"], led(&told));
     assert_eq!(led(&told).into_values().collect::<Vec<_>>(), [4; 3], "{told}");
     until_answered(&load);
-    eprintln!("{}", check(&cluster, load));
+    let counts = check(&cluster, load);
+    eprintln!("{counts}");
+    if let Some(kcat) = Kcat::find(cluster.node(3)) {
+        // A client of Kafka's goes over from place to place without noticing.
+        let mut read = 0;
+        for number in 0..PARTITIONS {
+            let number = number.to_string();
+            let told =
+                kcat.run(&["-C", "-t", TOPIC, "-p", &number, "-o", "beginning", "-e", "-f", "%o\n"], b"");
+            for (line, offset) in String::from_utf8(told).unwrap().lines().zip(0u64..) {
+                assert_eq!(line, offset.to_string(), "partition {number}");
+                read += 1;
+            }
+        }
+        assert_eq!(read, counts.held);
+    }
     let sum = |name| (1..=3).map(|node| counted(&cluster, node, name)).sum::<u64>();
     let (left, arrived, closed_ms) = (
         sum("shards_partitions_left_total"),
@@ -107,6 +124,72 @@ fn a_single_node_that_grows_to_three_is_evened_out_under_load() {
     );
     eprintln!("{left} partitions moved, each closed for {} ms", closed_ms / left.max(1));
     assert_eq!((left, arrived), (8, 8), "no more than it takes");
+}
+
+#[test]
+fn what_a_partition_left_in_other_shards_is_found_by_time_and_let_go_of_with_it() {
+    let mut cluster = Cluster::default();
+    cluster.add();
+    cluster.create_wide_topic(1, TOPIC, PARTITIONS);
+    let write = |cluster: &Cluster, from: u64| {
+        for number in 0..PARTITIONS {
+            let line =
+                |n: u64| serde_json::json!({"value": n.to_string(), "timestamp": 1000 + n}).to_string();
+            let body = (from..from + 10).map(line).collect::<Vec<_>>().join("\n");
+            let path = format!("/v1/topics/{TOPIC}/records?partition={number}");
+            wait::until("records to be stored", || {
+                let answer = cluster.post(2, &path, "application/x-ndjson", body.as_bytes());
+                answer.is_success().then_some(())
+            });
+        }
+    };
+    cluster.add();
+    wait::until("the second node to know the topic", || {
+        cluster.get(2, &format!("/v1/topics/{TOPIC}")).is_success().then_some(())
+    });
+    write(&cluster, 0);
+    cluster.add();
+    cluster.until_voters(&[1, 2, 3]);
+    cluster.until_spread();
+    write(&cluster, 10);
+    let records = |node, number: u32, from: &str| {
+        let path = format!("/v1/topics/{TOPIC}/partitions/{number}/records?{from}");
+        cluster.get(node, &path)
+    };
+    for number in 0..PARTITIONS {
+        for node in 1..=3 {
+            for wanted in [0, 5, 9, 10, 15] {
+                let answer = records(node, number, &format!("timestamp={}&max_bytes=1", 1000 + wanted));
+                let found = read::records(&answer.body);
+                assert!(found.first().is_some_and(|first| first.offset <= wanted), "{}", answer.text());
+                assert!(found.iter().any(|record| record.offset == wanted), "{node} {number} {wanted}");
+            }
+        }
+        // In what is now the last place, or in the one before.
+        let keep = if number % 2 == 0 { 15 } else { 5 };
+        let trim = format!("/v1/topics/{TOPIC}/partitions/{number}/trim");
+        let body = serde_json::json!({"offset": keep}).to_string();
+        let answer = cluster.post(3, &trim, "application/json", body.as_bytes());
+        assert!(answer.is_success(), "{}", answer.text());
+        for node in 1..=3 {
+            assert_eq!(records(node, number, &format!("offset={}", keep - 1)).status, 416);
+            let first = read::records(&records(node, number, "offset=beginning").body);
+            assert_eq!(first.first().map(|record| record.offset), Some(keep));
+            let from = usize::try_from(keep).unwrap();
+            assert_eq!(read::partition_from(cluster.at(node), TOPIC, number, from).len(), 20 - from);
+        }
+    }
+    // Once it is deleted no shard knows its partitions.
+    let mut http = Http::new(cluster.at(2));
+    assert!(http.request("DELETE", &format!("/v1/topics/{TOPIC}"), "", b"").unwrap().is_success());
+    wait::until("all shards to have let go of it", || {
+        (1..=3)
+            .all(|node| {
+                let shards = cluster.status(node)["shards"].as_array().unwrap().clone();
+                shards.iter().filter(|shard| shard["role"] == "data").all(|shard| shard["partitions"] == 0)
+            })
+            .then_some(())
+    });
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn existing(
     (name, id): (String, String),
     like: impl Fn(&crate::Partition) -> bool,
 ) -> (String, String, u32) {
-    for (name, topic) in state.topics.iter().filter(|_| dice % 8 > 0) {
+    for (name, topic) in state.topics.iter().filter(|_| !dice.is_multiple_of(8)) {
         if let Some((number, _)) = (0..).zip(&topic.partitions).find(|(_, one)| like(one)) {
             return (name.clone(), topic.id.clone(), number);
         }

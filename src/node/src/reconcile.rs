@@ -258,9 +258,12 @@ mod tests {
         Command::TakePartition { name: "a".into(), id: "a".repeat(32), partition: 0, shard: 2 }
     }
 
-    /// By shard the partitions with their first wanted and next offsets.
-    fn living(shards: &[(u64, &[(u64, u64, u64)])]) -> BTreeMap<u64, Living> {
-        let state = |(id, log_start, next_offset): &(u64, u64, u64)| {
+    /// A partition with its first wanted and its next offset.
+    type Row = (u64, u64, u64);
+
+    /// By shard.
+    fn living(shards: &[(u64, &[Row])]) -> BTreeMap<u64, Living> {
+        let state = |(id, log_start, next_offset): &Row| {
             let (log_start, next_offset) = (*log_start, *next_offset);
             (*id, PartitionState { log_start, next_offset, active_bytes: 0 })
         };
@@ -313,7 +316,7 @@ mod tests {
     fn where_nothing_of_a_partition_is_wanted_any_more_it_is_deleted_and_else_trimmed() {
         let mut state = moved();
         let trim = |offset| Command::Trim { name: "a".into(), id: "a".repeat(32), partition: 0, offset };
-        let there: (u64, &[(u64, u64, u64)]) = (1, &[(1, 30, 50), (3, 0, 0)]);
+        let there: (u64, &[Row]) = (1, &[(1, 30, 50), (3, 0, 0)]);
         state.apply(&trim(40)).unwrap();
         let found = compare(&state, &living(&[there]));
         assert_eq!(found[&1], Difference { trim: vec![(1, 40)], ..Difference::default() });

@@ -319,7 +319,7 @@ impl Node {
         let no_longer = || Failure::no_partition(name, partition, topic.partitions.len());
         let wal = live.led()?;
         let turn = self.shard_turn(live.shard);
-        let _turn = match &turn {
+        let taken = match &turn {
             Some(turn) => Some(turn.lock().await),
             None => None,
         };
@@ -333,7 +333,8 @@ impl Node {
         if offset > state.next_offset {
             return Err(Failure::out_of_range(offset, state.log_start, state.next_offset));
         }
-        if offset > state.log_start && before.are_several() {
+        let through_metadata = offset > state.log_start && before.are_several();
+        if through_metadata {
             let (name, id) = (name.to_owned(), topic.id.clone());
             let trim = Command::Trim { name, id, partition, offset };
             match self.metadata.propose(trim).await {
@@ -346,7 +347,13 @@ impl Node {
         }
         let here = wal.partition(live.id).ok_or_else(no_longer)?;
         let here = places().ok_or_else(no_longer)?.state(here);
-        Ok(here.ok_or(NotLed { shard: live.shard })?.log_start)
+        let start = here.ok_or(NotLed { shard: live.shard })?.log_start;
+        drop(taken);
+        if through_metadata {
+            // Who is told so reads nothing below it here.
+            self.follow_topics().await?;
+        }
+        Ok(start)
     }
 }
 

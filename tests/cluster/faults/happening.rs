@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::load::PARTITIONS;
 use super::network::{Host, Weather};
 use super::{Cluster, NODES};
 use crate::support::chance::Chance;
@@ -63,7 +64,7 @@ impl Happening {
         let mut host = || usize::try_from(chance.within(1, NODES as u64)).unwrap();
         let (host, next) = (host(), host());
         let other = if next == host { host % NODES + 1 } else { next };
-        let partition = u32::try_from(chance.within(0, 3)).unwrap();
+        let partition = u32::try_from(chance.within(0, u64::from(PARTITIONS) - 1)).unwrap();
         match chance.within(0, 16) {
             0 => Happening::Kill(host),
             1 => Happening::KillLeader(partition),

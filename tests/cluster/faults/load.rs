@@ -14,7 +14,7 @@ use crate::support::idempotent::{self, Acknowledged, Idempotent, Manners};
 use crate::support::read::{self, Record};
 
 pub(crate) const TOPIC: &str = "audited";
-pub(crate) const PARTITIONS: u32 = 4;
+pub(crate) const PARTITIONS: u32 = 8;
 /// For each partition.
 const PRODUCERS: u32 = 2;
 const READERS: u64 = 2;

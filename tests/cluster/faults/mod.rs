@@ -1,4 +1,4 @@
-//! A cluster in network namespaces, under idempotent producers and readers, to which one thing after the other happens; at the
+//! A cluster that has grown from one node, in network namespaces, under idempotent producers and readers, to which one thing after the other happens; at the
 //! end the history of all of it is checked.
 //!
 //! `TIDELOG_FAULT_ROUNDS` is how many things happen, `TIDELOG_FAULT_HOURS` for how long they go on instead, `TIDELOG_FAULT_ONLY`
@@ -110,17 +110,36 @@ impl<'a> Cluster<'a> {
             node.listen_at(door(host, HTTP), door(host, KAFKA));
             cluster.nodes.push(node);
             cluster.disks.push(disk);
-            cluster.spawn(host);
-            cluster.until_it_listens(host);
         }
+        // Its partitions are placed for one node: when the others have come, they move, whatever else happens.
+        cluster.spawn(1);
+        cluster.until_it_listens(1);
         wait::until("the topic to be made", || {
             let topic = serde_json::json!({"name": TOPIC, "partitions": PARTITIONS}).to_string();
             let mut http = Http::with_patience(door(1, HTTP), ASKING);
             let answer = http.post("/v1/topics", "application/json", topic.as_bytes()).ok()?;
             (answer.is_success() || answer.status == 409).then_some(())
         });
-        cluster.until_whole();
         Ok(cluster)
+    }
+
+    /// The other nodes join the first one.
+    fn grow(&mut self) {
+        for host in 2..=NODES {
+            self.spawn(host);
+            self.until_it_listens(host);
+        }
+        self.until_whole();
+    }
+
+    /// Waits until partitions and leaders are even.
+    fn until_even(&self) {
+        wait::until("partitions and leaders to be even", || {
+            let mut http = Http::with_patience(door(1, HTTP), ASKING);
+            let told: serde_json::Value = serde_json::from_slice(&http.get("/v1/cluster").ok()?.body).ok()?;
+            let even = |of: &str| told["skew"][of].as_u64().is_some_and(|skew| skew < 20);
+            (even("leaders") && even("partitions") && told["moving"] == 0).then_some(())
+        });
     }
 
     fn hosts() -> std::ops::RangeInclusive<Host> {
@@ -230,6 +249,7 @@ fn all_of(host: Host, partition: u32) -> Vec<read::Record> {
 fn live(network: &Network, rounds: u64, chance: &mut Chance, happened: &mut BTreeMap<&str, u64>) -> Counts {
     let mut cluster = Cluster::start(network, chance.fork(1)).unwrap();
     let load = Load::start(&Cluster::doors(), PARTITIONS, chance);
+    cluster.grow();
     let only = std::env::var("TIDELOG_FAULT_ONLY").ok();
     for round in 1..=rounds {
         let happening = Happening::next(chance, only.as_deref());
@@ -246,6 +266,7 @@ fn live(network: &Network, rounds: u64, chance: &mut Chance, happened: &mut BTre
     let history = History { told, seen, held: cluster.held() };
     let counts = history.check(load::value).unwrap_or_else(|wrong| panic!("{wrong}"));
     cluster.until_whole();
+    cluster.until_even();
     cluster.until_sound();
     for host in Cluster::hosts() {
         assert!(cluster.node(host).stop().success());
