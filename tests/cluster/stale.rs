@@ -4,9 +4,13 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tidelog_format::batch::{BatchBuilder, Codec, Record};
+use tidelog_proto::kafka::ErrorCode;
+
 use super::nodes::Cluster;
 use super::support::chance::Chance;
 use super::support::idempotent::{self, Idempotent, Manners};
+use super::support::kafka::{Kafka, assert_code};
 use super::support::wait;
 
 const PLACE: (&str, u32) = ("t", 0);
@@ -52,4 +56,27 @@ fn a_leader_that_was_asleep_does_not_refuse_a_producer_for_what_it_has_missed() 
     wait::until("the batch to be taken by who leads", || {
         led(awake).filter(|leader| write(&mut producer, *leader, 1) > 0)
     });
+}
+
+/// A batch of one record that carries this sequence of a producer.
+fn numbered(sequence: i32) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(Codec::None).producer(7, 0, sequence);
+    builder.push(&Record { timestamp: 1_000, value: Some(b"x"), ..Record::default() }).unwrap();
+    builder.finish().unwrap().bytes().to_vec()
+}
+
+#[test]
+fn who_leads_for_sure_refuses_for_good_what_does_not_follow() {
+    let mut cluster = Cluster::of_three();
+    cluster.create_wide_topic(1, PLACE.0, 1);
+    // Looking for the leader again would not help a producer that has left something out.
+    for (sequence, code) in [(0, ErrorCode::None), (5, ErrorCode::OutOfOrderSequenceNumber)] {
+        let answered = wait::until("who leads to answer", || {
+            let leader = usize::try_from(cluster.leader_of_data()?).unwrap();
+            let answered =
+                Kafka::new(cluster.node(leader)).produce(PLACE.0, 0, &numbered(sequence)).error_code;
+            (!REFUSALS.contains(&answered)).then_some(answered)
+        });
+        assert_code(answered, code);
+    }
 }

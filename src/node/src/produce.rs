@@ -187,8 +187,7 @@ impl Appending {
                 }
                 Ok(None) => tokio::time::sleep(forward::PAUSE).await,
                 Err(failure) => {
-                    let nothing = matches!(failure.code, ErrorCode::NotLeader | ErrorCode::ShuttingDown);
-                    if only_here || !nothing || node.is_stopping() || Instant::now() >= end {
+                    if only_here || !wrote_nothing(&failure) || node.is_stopping() || Instant::now() >= end {
                         return Err(failure);
                     }
                     tokio::time::sleep(forward::PAUSE).await;
@@ -198,7 +197,7 @@ impl Appending {
         }
     }
 
-    /// The first ones are durable.
+    /// So many records of the first ones are durable.
     fn note(&mut self, written: PartitionWritten) -> Result<(), Failure> {
         let (mut batches, mut records) = (0, 0);
         while records < written.count && batches < self.rest.len() {
@@ -225,6 +224,12 @@ impl Appending {
         }
         done.map(|()| self.written)
     }
+}
+
+/// Whether a failure says that nothing was written, and that another node may take it: all others end the request, for what may
+/// have been stored must not be sent again.
+fn wrote_nothing(failure: &Failure) -> bool {
+    matches!(failure.code, ErrorCode::NotLeader | ErrorCode::ShuttingDown)
 }
 
 /// Appends to the log that is led here. When a batch is refused, those before it are what was written, and whoever asked finds
@@ -346,6 +351,19 @@ mod tests {
         let appending = Appending { partition: 4, rest, written: vec![run(0, 2)] };
         assert_eq!(appending.end(&mut left, Err(failed.clone())), Err(failed));
         assert_eq!(left[&4].len(), 1, "the rest can be appended again");
+    }
+
+    #[test]
+    fn only_a_failure_that_wrote_nothing_is_met_with_another_try() {
+        let tried = |code: &&ErrorCode| wrote_nothing(&Failure::new(**code, ""));
+        let again: Vec<ErrorCode> = ErrorCode::ALL.iter().filter(tried).copied().collect();
+        assert_eq!(again, [ErrorCode::ShuttingDown, ErrorCode::NotLeader]);
+        let cause = std::io::Error::other("cut");
+        let unknown = AppendError::OutcomeUnknown {
+            cause: Arc::new(tidelog_io::IoError::new("append", std::path::Path::new("x"), cause)),
+        };
+        assert!(!wrote_nothing(&unknown.into()) && wrote_nothing(&AppendError::Following.into()));
+        assert!(wrote_nothing(&AppendError::Closed.into()));
     }
 
     #[test]

@@ -172,12 +172,21 @@ impl Answer {
 }
 
 /// Why there is no answer.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum Unanswered {
     /// The request was not sent.
+    #[error("{0}")]
     NotSent(String),
     /// It may have been carried out, or may still be.
+    #[error("{0}")]
     Unknown(String),
+}
+
+impl Unanswered {
+    /// Whether another try does no harm.
+    fn is_passing(&self, again: Again) -> bool {
+        matches!(self, Unanswered::NotSent(_)) || again == Again::Always
+    }
 }
 
 /// What became of a request to a leader.
@@ -300,9 +309,8 @@ impl Forward {
 pub(crate) async fn to_node(node: &Node, to: u64, ask: &Ask) -> Result<Answer, Failure> {
     let at = node.metadata.read(|state| state.nodes.get(&to).and_then(super::reached_by_http));
     let at = at.ok_or_else(|| unavailable(format!("node {to} has told no address for HTTP")))?;
-    node.forward.once(node.me.node, &at, ask).await.map_err(|error| match error {
-        Unanswered::NotSent(why) | Unanswered::Unknown(why) => unavailable(format!("node {to} at {why}")),
-    })
+    let answered = node.forward.once(node.me.node, &at, ask).await;
+    answered.map_err(|unanswered| unavailable(format!("node {to} at {unanswered}")))
 }
 
 /// Has the leader of a partition answer, whoever that is by then.
@@ -321,12 +329,12 @@ pub(crate) async fn to_leader(node: &Node, topic: &str, partition: u32, ask: &As
                     Some(refusal) => format!("node {leader}: {}", refusal.message),
                     None => return Ok(Led::Answer(answer)),
                 },
-                Err(Unanswered::NotSent(why)) => format!("node {leader} at {why}"),
-                Err(Unanswered::Unknown(why)) if ask.again == Again::Always => {
-                    format!("node {leader} at {why}")
+                Err(unanswered) if unanswered.is_passing(ask.again) => {
+                    format!("node {leader} at {unanswered}")
                 }
-                Err(Unanswered::Unknown(why)) => {
-                    let message = format!("partition {partition} of `{topic}`, node {leader} at {why}");
+                Err(unanswered) => {
+                    let message =
+                        format!("partition {partition} of `{topic}`, node {leader} at {unanswered}");
                     return Err(unavailable(format!("{message}; the records may have been stored")));
                 }
             },
@@ -422,6 +430,9 @@ mod tests {
         for code in ErrorCode::ALL {
             assert_eq!(again(*code), nothing_done.contains(code), "{code}");
         }
+        let (not_sent, unknown) = (Unanswered::NotSent(String::new()), Unanswered::Unknown(String::new()));
+        assert!(not_sent.is_passing(Again::IfRefused) && not_sent.is_passing(Again::Always));
+        assert!(!unknown.is_passing(Again::IfRefused) && unknown.is_passing(Again::Always));
     }
 
     #[test]

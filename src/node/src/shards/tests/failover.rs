@@ -142,6 +142,27 @@ async fn a_node_that_was_named_just_before_it_stops_hands_that_over_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_takes_nothing_new_is_not_made_a_leader() {
+    use crate::shards::Unmoved;
+    let cluster = Cluster::of(3).await;
+    let wal = cluster.leads(1).await;
+    append(&wal, values(0, 5, 900)).await;
+    let held = cluster.shards(1).get(super::cluster::SHARD).unwrap();
+    cluster.set_state(3, tidelog_meta::NodeState::Draining);
+    until("the leader knows", || {
+        (held.rules().state.nodes[&3].state == tidelog_meta::NodeState::Draining).then_some(())
+    })
+    .await;
+    let refused = held.move_leader(3).await.unwrap_err();
+    // The span may have gone on without it by then, or be about to.
+    let is_right = matches!(
+        refused,
+        Unmoved::TakesNothing { to: 3, .. } | Unmoved::NotAHolder { .. } | Unmoved::NotLed(_)
+    );
+    assert!(is_right, "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_all_stop_at_once_do_not_pass_a_shard_around() {
     let cluster = Cluster::of(3).await;
     let wal = cluster.leads(1).await;
