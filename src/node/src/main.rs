@@ -17,6 +17,8 @@ mod metadata;
 mod metrics;
 mod node;
 mod older;
+#[cfg(test)]
+mod older_tests;
 mod open;
 mod peers;
 mod places;
