@@ -228,9 +228,11 @@ fn storm(chance: &mut Chance) -> Weather {
     Weather { delay: Duration::from_micros(chance.within(500, 40_000)), lost: chance.within(0, 30) }
 }
 
-/// Changes a bit of a segment; which one.
+/// Changes a bit of a segment of a data shard; which one.
 fn rot(data: &Path, chance: &mut Chance) -> PathBuf {
     let shards = fs::read_dir(data.join("shards")).unwrap().map(|shard| shard.unwrap().path());
+    // A node whose metadata is damaged does not start: that is for people.
+    let shards = shards.filter(|shard| !shard.ends_with("0"));
     let files = shards.flat_map(|shard| fs::read_dir(shard).unwrap().map(|file| file.unwrap().path()));
     let mut files: Vec<PathBuf> =
         files.filter(|file| file.extension().is_some_and(|kind| kind == "seg")).collect();
