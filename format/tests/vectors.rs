@@ -71,7 +71,7 @@ fn every_file_in_the_folder_is_described() {
 }
 
 /// The verdicts, written down by hand: what regenerates itself proves nothing.
-const VERDICTS: [(&str, At, Evidence, Verdict, usize); 23] = {
+const VERDICTS: [(&str, At, Evidence, Verdict, usize); 24] = {
     use At::{DamagedBody, DamagedHeader, EndBlock, Footer, Stale, Unsupported, Virgin};
     use Evidence::{EndsHere, Nothing, WasDurable, WriteBegun};
     use Verdict::{Corrupt, End, Torn};
@@ -97,6 +97,7 @@ const VERDICTS: [(&str, At, Evidence, Verdict, usize); 23] = {
         ("producers-sealed.seg", Footer, EndsHere, End(Grade::Proved), 4),
         ("damaged-producers.seg", Footer, EndsHere, End(Grade::Proved), 4),
         ("span-start.seg", EndBlock, Nothing, End(Grade::Proved), 3),
+        ("partition-taken.seg", Footer, EndsHere, End(Grade::Proved), 3),
         ("promises.seg", EndBlock, Nothing, End(Grade::Proved), 4),
         ("damaged-footer.seg", DamagedHeader, EndsHere, End(Grade::Proved), 4),
     ]

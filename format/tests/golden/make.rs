@@ -3,6 +3,8 @@
 use tidelog_format::BLOCK;
 use tidelog_format::batch::Codec;
 use tidelog_format::opening::{Opening, Predecessor};
+use tidelog_format::partition_taken;
+use tidelog_format::producers::{Numbered, Producers};
 use tidelog_format::promise::Journal;
 use tidelog_format::scan::Expect;
 use tidelog_format::span_start::{Holder, SpanStart};
@@ -32,6 +34,8 @@ pub(crate) enum Golden {
 
 /// The vector whose bytes depend on the codecs' libraries.
 pub(crate) const CODECS: &str = "codecs.seg";
+/// The same: what producers wrote last is compressed.
+const TAKEN: &str = "partition-taken.seg";
 /// Records of each of its batches.
 pub(crate) const CODEC_RECORDS: usize = 20;
 
@@ -111,6 +115,7 @@ pub(crate) fn all() -> Vec<Vector> {
     out.extend(stale());
     out.extend(producers());
     out.extend(spans());
+    out.push(taken());
     out.extend(newer());
     out.push(codecs_of(codecs()));
     out.extend(batches());
@@ -301,6 +306,21 @@ fn producers() -> Vec<Vector> {
     ]
 }
 
+/// Partition 7 goes on at offset 50. Producer 40 has written its offsets 46 to 49 in another shard, goes on here, and its batch
+/// over there is still known.
+fn taken() -> Vector {
+    let mut other = Producers::default();
+    for (offset, first_sequence) in [(46, 8), (48, 10)] {
+        other.note(7, &Numbered { producer_id: 40, epoch: 0, first_sequence, count: 2 }, offset, 900);
+    }
+    let body = partition_taken::encode(&other.of_partition(7)).expect("zstd compresses a few bytes");
+    let mut sealed = writer_on(open_file());
+    sealed.write(&[Laid { row: partition_taken::row(7, 50, &body), body }, created(8, "events/0")]);
+    sealed.write(&[numbered(7, 50, 1_700_000_000_100, (40, 0, 12), &[b"a", b"b"])]);
+    sealed.seal();
+    segment(TAKEN, "sealed: a partition goes on here, with what its producers wrote in another shard", sealed)
+}
+
 fn newer() -> Vec<Vector> {
     let mut major = three_writes(open_file());
     for at in [0, place(&major, 1), place(&major, 2), place(&major, 3)] {
@@ -354,7 +374,7 @@ fn batches() -> Vec<Vector> {
 
 /// Whether the bytes come from a codec's library, which may write others in a later version.
 pub(crate) fn compressed(name: &str) -> bool {
-    name == CODECS || BATCHES[1..].contains(&name)
+    name == CODECS || name == TAKEN || BATCHES[1..].contains(&name)
 }
 
 /// The codecs' vector with these bytes.
