@@ -125,18 +125,12 @@ impl Cluster {
     }
 }
 
-/// `restart`.
+/// Servers that are filled first.
 #[derive(Debug, Args)]
-pub struct Restart {
+pub struct Filled {
     /// Directory on the disk to be measured: empty, missing, or left by an earlier bench
     #[arg(long)]
     pub dir: PathBuf,
-    /// How much is stored before the server is killed, GiB of values; several sizes separated by commas
-    #[arg(long, value_delimiter = ',', default_value = "1,4", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub gib: Vec<u32>,
-    /// Restarts with each size; the table shows medians
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub repeats: u32,
     /// How the result is shown
     #[arg(long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
@@ -148,27 +142,32 @@ pub struct Restart {
     pub seed: u64,
 }
 
+/// `restart`.
+#[derive(Debug, Args)]
+pub struct Restart {
+    /// How it is run.
+    #[command(flatten)]
+    pub filled: Filled,
+    /// How much is stored before the server is killed, GiB of values; several sizes separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "1,4", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub gib: Vec<u32>,
+    /// Restarts with each size; the table shows medians
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub repeats: u32,
+}
+
 /// `ship`.
 #[derive(Debug, Args)]
 pub struct Ship {
-    /// Directory on the disk to be measured: empty, missing, or left by an earlier bench
-    #[arg(long)]
-    pub dir: PathBuf,
+    /// How it is run.
+    #[command(flatten)]
+    pub filled: Filled,
     /// How much is stored before the second node comes, GiB of values
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub gib: u32,
     /// Runs, each from empty directories; the table shows medians
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub repeats: u32,
-    /// How the result is shown
-    #[arg(long, value_enum, default_value_t = Output::Table)]
-    pub output: Output,
-    /// The program `tidelog` [default: the one beside this program]
-    #[arg(long, value_name = "PATH")]
-    pub server: Option<PathBuf>,
-    /// Seed of the records' bytes
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
 }
 
 impl Kafka {

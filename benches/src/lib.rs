@@ -57,17 +57,17 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), BenchError> {
             return tidied;
         }
         Command::Restart(restart) => {
-            let place = Place::claim(&restart.dir)?;
+            let place = Place::claim(&restart.filled.dir)?;
             let reports = served::restart::run(&restart, &place);
             let tidied = place.tidy();
-            served::restart::write(&reports?, restart.output, out)?;
+            served::restart::write(&reports?, restart.filled.output, out)?;
             return tidied;
         }
         Command::Ship(ship) => {
-            let place = Place::claim(&ship.dir)?;
+            let place = Place::claim(&ship.filled.dir)?;
             let reports = served::ship::run(&ship, &place);
             let tidied = place.tidy();
-            served::ship::write(&reports?, ship.output, out)?;
+            served::ship::write(&reports?, ship.filled.output, out)?;
             return tidied;
         }
         Command::All(all) => return all::run(&all, out),

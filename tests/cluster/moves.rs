@@ -85,17 +85,23 @@ fn counted(cluster: &Cluster, node: usize, name: &str) -> u64 {
     line.and_then(|line| line.rsplit_once(' ')?.1.parse().ok()).unwrap_or(0)
 }
 
-#[test]
-fn a_single_node_that_grows_to_three_is_evened_out_under_load() {
-    let mut chance = Chance::new("moves");
+/// A node that was alone under load, and now is one of three.
+fn grown(chance: &mut Chance) -> (Cluster, Load) {
     let mut cluster = Cluster::default();
     cluster.add();
     cluster.create_wide_topic(1, TOPIC, PARTITIONS);
-    let load = Load::start(&cluster.doors(1), PARTITIONS, &mut chance);
+    let load = Load::start(&cluster.doors(1), PARTITIONS, chance);
     until_answered(&load);
     cluster.add();
     cluster.add();
     cluster.until_voters(&[1, 2, 3]);
+    (cluster, load)
+}
+
+#[test]
+fn a_single_node_that_grows_to_three_is_evened_out_under_load() {
+    let mut chance = Chance::new("moves");
+    let (mut cluster, load) = grown(&mut chance);
     let told = cluster.until_spread();
     eprintln!("{} {:?}", told["skew"], led(&told));
     assert_eq!(led(&told).into_values().collect::<Vec<_>>(), [4; 3], "{told}");
@@ -195,14 +201,7 @@ fn what_a_partition_left_in_other_shards_is_found_by_time_and_let_go_of_with_it(
 #[test]
 fn leaders_that_are_killed_while_partitions_move_lose_and_double_nothing() {
     let mut chance = Chance::new("moves");
-    let mut cluster = Cluster::default();
-    cluster.add();
-    cluster.create_wide_topic(1, TOPIC, PARTITIONS);
-    let load = Load::start(&cluster.doors(1), PARTITIONS, &mut chance);
-    until_answered(&load);
-    cluster.add();
-    cluster.add();
-    cluster.until_voters(&[1, 2, 3]);
+    let (mut cluster, load) = grown(&mut chance);
     let mut kills = 0;
     for _ in 0..6 {
         // Whoever leads the shard that is left, or the one to which a partition goes, sooner or later.

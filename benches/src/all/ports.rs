@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::BenchError;
 use crate::all::args::All;
 use crate::all::outcome::{Goal, Outcome, Row};
-use crate::args::{Kafka, Output, Port, Restart};
+use crate::args::{Filled, Kafka, Output, Port, Restart};
 use crate::cpu;
 use crate::fio::{Fio, Load};
 use crate::place::Place;
@@ -179,14 +179,9 @@ pub(super) fn memory(args: &All, place: &Place) -> Result<Outcome, BenchError> {
 /// The first failure.
 pub(super) fn again(args: &All, place: &Place) -> Result<Outcome, BenchError> {
     let mut outcome = Outcome::of("restart");
-    let asked = Restart {
-        dir: args.dir.clone(),
-        gib: args.gib.clone(),
-        repeats: args.repeats,
-        output: Output::Table,
-        server: args.server.clone(),
-        seed: args.seed,
-    };
+    let filled =
+        Filled { dir: args.dir.clone(), output: Output::Table, server: args.server.clone(), seed: args.seed };
+    let asked = Restart { filled, gib: args.gib.clone(), repeats: args.repeats };
     let reports = restart::run(&asked, place)?;
     for report in &reports {
         let load = format!("restart after kill -9 with {:.1} GiB of values stored", report.stored_gib);

@@ -54,14 +54,14 @@ pub struct Report {
 /// # Errors
 /// The first failure.
 pub fn run(args: &Restart, place: &Place) -> Result<Vec<Report>, BenchError> {
-    let program = args.server.clone().map_or_else(|| beside_us("tidelog"), Ok)?;
+    let program = args.filled.server.clone().map_or_else(|| beside_us("tidelog"), Ok)?;
     let sizes = args.gib.iter();
     sizes.map(|gib| restart(&program, f64::from(*gib), args, place)).collect()
 }
 
 fn restart(program: &Path, gib: f64, args: &Restart, place: &Place) -> Result<Report, BenchError> {
     let dir = place.fresh_shard()?;
-    let load = pool(FILL, args.seed)?;
+    let load = pool(FILL, args.filled.seed)?;
     let mut server = Process::tidelog(program, &dir)?;
     let stored = fill(&server, &load, gib * f64::from(1 << 30))?;
     let (mut listening, mut first) = (Vec::new(), Vec::new());

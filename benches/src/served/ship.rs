@@ -64,7 +64,7 @@ struct Shipped {
 /// # Errors
 /// The first failure.
 pub fn run(args: &Ship, place: &Place) -> Result<Vec<Report>, BenchError> {
-    let program = args.server.clone().map_or_else(|| beside_us("tidelog"), Ok)?;
+    let program = args.filled.server.clone().map_or_else(|| beside_us("tidelog"), Ok)?;
     let fio = Fio::find(place.fio_file())?;
     let (mut runs, mut reads, mut writes, mut sockets) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..args.repeats {
@@ -94,7 +94,7 @@ pub fn run(args: &Ship, place: &Place) -> Result<Vec<Report>, BenchError> {
 fn ship(program: &Path, args: &Ship, place: &Place) -> Result<Shipped, BenchError> {
     let dir = place.fresh_shard()?;
     let (first, peer) = Process::member(program, &dir.join("1"), None)?;
-    fill(&first, &pool(FILL, args.seed)?, f64::from(args.gib) * f64::from(1 << 30))?;
+    fill(&first, &pool(FILL, args.filled.seed)?, f64::from(args.gib) * f64::from(1 << 30))?;
     let (second, _) = Process::member(program, &dir.join("2"), Some(peer))?;
     let mut seen = (0.0, Instant::now());
     let (mut begun, mut stored) = (None, Instant::now());
