@@ -24,7 +24,7 @@ use crate::spans::Me;
 
 const CLUSTER: [u8; 16] = [7; 16];
 /// Longer than anything that a test waits for.
-const LONG: Duration = Duration::from_secs(120);
+pub(super) const LONG: Duration = Duration::from_secs(120);
 pub(super) const SHARD: u64 = 1;
 pub(super) const PARTITION: u64 = 1;
 pub(super) const TOPIC: &str = "t";

@@ -163,6 +163,27 @@ async fn a_node_that_takes_nothing_new_is_not_made_a_leader() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_while_a_shard_is_handed_over_in_vain_goes_on_under_the_leader_it_had() {
+    let mut cluster = Cluster::of(3).await;
+    let wal = cluster.leads(1).await;
+    let mut all = append(&wal, values(0, 5, 900)).await;
+    let (held, gone) = (cluster.shards(1).get(super::cluster::SHARD).unwrap(), cluster.replica(3));
+    cluster.kill(3);
+    // It lacks this one, and will for ever.
+    all.extend(append(&wal, values(5, 1, 900)).await);
+    held.begin_hand_over(&mut held.rules(), Some(gone), Some(vec![3, 1, 2]));
+    assert!(held.rules().is_handing_over());
+    let waits = append(&wal, values(6, 1, 900));
+    all.extend(
+        tokio::time::timeout(super::cluster::LONG, waits)
+            .await
+            .expect("it is framed once nobody is waited for"),
+    );
+    assert_eq!(held.rules().onward, None, "the next span is not for whoever this one was for");
+    assert_eq!((cluster.last_span().epoch, read(&wal).await.unwrap()), (wal.epoch(), all));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_all_stop_at_once_do_not_pass_a_shard_around() {
     let cluster = Cluster::of(3).await;
     let wal = cluster.leads(1).await;
