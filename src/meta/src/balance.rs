@@ -132,7 +132,7 @@ impl Audit {
     /// before the next one leaves.
     fn partition_moves(&self, state: &State) -> Vec<Wanted> {
         let mut wanted = Vec::new();
-        let mut partitions = state.topics.values().flat_map(|topic| &topic.partitions);
+        let mut partitions = state.partitions();
         if partitions.any(|partition| partition.handed().is_some()) {
             return wanted;
         }

@@ -191,7 +191,7 @@ impl State {
             return Err(Illegal::NotSealed { shard, epoch });
         }
         let ends: BTreeMap<u64, u64> = ends.iter().copied().collect();
-        let partitions = self.topics.values().flat_map(|topic| &topic.partitions);
+        let partitions = self.partitions();
         for partition in partitions.filter(|partition| partition.is_in(shard)) {
             if ends.get(&partition.id).is_none_or(|end| *end > partition.start()) {
                 return Err(Illegal::Wanted { shard, epoch, partition: partition.id });

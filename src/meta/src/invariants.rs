@@ -71,7 +71,7 @@ impl State {
 
     fn verify_partitions(&self) -> Result<(), Broken> {
         let mut ids = BTreeSet::new();
-        for partition in self.topics.values().flat_map(|topic| &topic.partitions) {
+        for partition in self.partitions() {
             let id = partition.id;
             ensure(id < self.next_partition, || format!("partition id {id} was not given out"))?;
             ensure(ids.insert(id), || format!("partition id {id} twice"))?;

@@ -103,7 +103,7 @@ fn command(state: &State, (kind, dice): Step) -> Command {
         }
         15 => {
             let first = state.chains.get(&shard).and_then(|chain| chain.spans.first());
-            let partitions = state.topics.values().flat_map(|topic| &topic.partitions);
+            let partitions = state.partitions();
             let ends = partitions.map(|one| (one.id, one.start() + u64::from(d % 8 == 0))).collect();
             Command::DropSpan { shard, epoch: first.map_or(epoch, |span| span.epoch), ends }
         }

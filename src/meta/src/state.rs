@@ -166,10 +166,15 @@ impl State {
     /// How many partitions each shard carries.
     pub fn loads(&self) -> BTreeMap<u64, usize> {
         let mut loads: BTreeMap<u64, usize> = self.shards.keys().map(|shard| (*shard, 0)).collect();
-        for partition in self.topics.values().flat_map(|topic| &topic.partitions) {
+        for partition in self.partitions() {
             *loads.entry(partition.shard()).or_default() += 1;
         }
         loads
+    }
+
+    /// All partitions, by their topics' names.
+    pub fn partitions(&self) -> impl Iterator<Item = &Partition> {
+        self.topics.values().flat_map(|topic| &topic.partitions)
     }
 
     /// How many partitions there are.

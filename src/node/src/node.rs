@@ -287,10 +287,7 @@ impl Node {
 
     /// Whether a partition is one of the metadata's.
     pub(crate) fn has_partition(&self, id: u64) -> bool {
-        self.metadata.read(|state| {
-            let mut partitions = state.topics.values().flat_map(|topic| &topic.partitions);
-            partitions.any(|partition| partition.id == id)
-        })
+        self.metadata.read(|state| state.partitions().any(|partition| partition.id == id))
     }
 
     /// A topic of the metadata as it will be routed; `None` when it is not there.

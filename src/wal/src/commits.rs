@@ -8,8 +8,8 @@ use crate::writing::Made;
 /// Is told of every frame of a shard, and says how far they are committed. Lives on the shard's thread and is called
 /// between two writes, so it must not block.
 pub trait Commits: std::fmt::Debug {
-    /// Whether another frame may be made now, of what waits: so many bytes, and it may grow while it waits. Once it may again, or more is committed, [`crate::Wal::wake`] tells the
-    /// appender so.
+    /// Whether another frame may be made now, of what waits: so many bytes, and it may grow while it waits. Once it may again, or
+    /// more is committed, [`crate::Wal::wake`] tells the appender so.
     fn may_frame(&mut self, bytes: usize) -> bool;
 
     /// A frame was made, together with the opening frame before it if a segment begins. Their bytes may be sent elsewhere

@@ -249,7 +249,7 @@ impl World {
                 }
             }
         }
-        let partitions = state.topics.values().flat_map(|topic| &topic.partitions);
+        let partitions = state.partitions();
         let of_shard = partitions.filter(|partition| partition.shard() == shard);
         let mut proof: Vec<(u64, u64)> =
             of_shard.map(|partition| (partition.id, ends.get(&partition.id).copied().unwrap_or(0))).collect();

@@ -111,8 +111,7 @@ pub(super) fn state_name(state: NodeState) -> &'static str {
 
 /// How many partitions are on their way to another shard.
 fn moving(state: &State) -> usize {
-    let partitions = state.topics.values().flat_map(|topic| &topic.partitions);
-    partitions.filter(|partition| partition.handed().is_some()).count()
+    state.partitions().filter(|partition| partition.handed().is_some()).count()
 }
 
 fn shards(state: &State) -> Vec<ClusterShard> {

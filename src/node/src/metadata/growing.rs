@@ -1,5 +1,5 @@
-//! What a member does all the time: it tells the others that it lives and how much room it has, tells its connections who is who, and, while it
-//! leads, decides who votes.
+//! What a member does all the time: it tells the others that it lives and how much room it has, tells its connections who is
+//! who, and, while it leads, decides who votes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

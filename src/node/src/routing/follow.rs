@@ -57,7 +57,7 @@ impl Node {
         let led: Vec<u64> =
             self.data_shards().into_iter().filter(|(_, wal)| wal.is_led()).map(|(id, _)| id).collect();
         let arrives = |state: &State| {
-            let partitions = state.topics.values().flat_map(|topic| &topic.partitions);
+            let partitions = state.partitions();
             let to: BTreeSet<u64> =
                 partitions.filter(|one| one.handed().is_some()).map(tidelog_meta::Partition::shard).collect();
             led.into_iter().filter(|shard| to.contains(shard)).collect()

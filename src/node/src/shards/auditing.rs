@@ -171,7 +171,7 @@ impl Held {
 
     /// Whether this process leads the shard, and is not about to hand it over.
     fn leads_now(&self) -> bool {
-        self.rules().leader.as_ref().is_some_and(|leader| leader.leads() && !leader.is_handing_over())
+        self.rules().stays_leader().is_some()
     }
 
     /// Has the span that is led here end, and another one follow in its place.
@@ -228,8 +228,7 @@ impl Held {
 impl Rules {
     /// Who leads the span here, if it may be ended now only because it would be better elsewhere.
     fn may_end(&self, epoch: u32, now: Duration) -> Option<&Leader> {
-        let leads = |leader: &&Leader| leader.leads() && !leader.is_handing_over();
-        self.leader_of(epoch).filter(leads).filter(|_| now >= self.rests_until)
+        self.stays_leader().filter(|leader| leader.span().epoch == epoch && now >= self.rests_until)
     }
 
     /// A new span has begun: it may be ended for a good reason at once.

@@ -132,8 +132,7 @@ impl Held {
         if !self.is_to_hand_over(&rules) {
             return false;
         }
-        let leads = rules.leader.as_ref().filter(|leader| leader.leads() && !leader.is_handing_over());
-        if let Some(epoch) = leads.map(|leader| leader.span().epoch) {
+        if let Some(epoch) = rules.stays_leader().map(|leader| leader.span().epoch) {
             rules.left = Some(epoch);
             self.begin_hand_over(&mut rules, None, None);
         }
@@ -186,6 +185,11 @@ impl Held {
 }
 
 impl Rules {
+    /// Who leads a span here and is not about to hand it over.
+    pub(super) fn stays_leader(&self) -> Option<&leader::Leader> {
+        self.leader.as_ref().filter(|leader| leader.leads() && !leader.is_handing_over())
+    }
+
     pub(super) fn is_handing_over(&self) -> bool {
         self.leader.as_ref().is_some_and(leader::Leader::is_handing_over)
     }

@@ -224,8 +224,7 @@ fn for_sure(error: &Unavailable) -> bool {
 /// The partitions that take batches in a shard, and how far each has come there at least. One that is on its way takes none
 /// before an entry says that it has come, unless a record behind its offset shows that this was so.
 pub(super) fn writable(state: &State, shard: u64) -> BTreeMap<u64, u64> {
-    let partitions = state.topics.values().flat_map(|topic| &topic.partitions);
-    let here = partitions.filter(|partition| partition.shard() == shard);
+    let here = state.partitions().filter(|partition| partition.shard() == shard);
     here.map(|partition| {
         let from = partition.placed().last().map_or(0, |placed| placed.from);
         (partition.id, partition.handed().map_or(from, |handed| handed.at + 1))
