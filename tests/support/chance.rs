@@ -15,6 +15,12 @@ impl Chance {
         Chance(seed)
     }
 
+    /// What makes the same stream from here on.
+    #[allow(dead_code, reason = "most tests print it once")]
+    pub(crate) fn seed(&self) -> u64 {
+        self.0
+    }
+
     /// Another stream, told apart by `number`.
     pub(crate) fn fork(&mut self, number: u64) -> Chance {
         Chance(self.next() ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15))

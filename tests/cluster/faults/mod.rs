@@ -25,7 +25,7 @@ use super::support::http::Http;
 use super::support::node::Node;
 use super::support::{idempotent, offline, read, skip, wait};
 use happening::Happening;
-use history::{Counts, History};
+use history::{Counts, History, Told};
 use load::{Doors, Load, PARTITIONS, TOPIC};
 use network::{Host, Network};
 
@@ -49,7 +49,6 @@ pub(crate) struct Cluster<'a> {
     /// Files that a bit was changed in, and that nobody may have read since, below a node's folder of shards. Frames have a
     /// checksum, and what is between them has none: a node that lacks such a file may have got it as it is.
     rotten: Vec<PathBuf>,
-    chance: Chance,
 }
 
 /// A small file system in memory, seen by this test only.
@@ -99,9 +98,8 @@ fn door(host: Host, port: u16) -> SocketAddr {
 }
 
 impl<'a> Cluster<'a> {
-    fn start(network: &'a Network, chance: Chance) -> io::Result<Cluster<'a>> {
-        let mut cluster =
-            Cluster { network, nodes: Vec::new(), disks: Vec::new(), rotten: Vec::new(), chance };
+    fn start(network: &'a Network) -> io::Result<Cluster<'a>> {
+        let mut cluster = Cluster { network, nodes: Vec::new(), disks: Vec::new(), rotten: Vec::new() };
         for host in 1..=NODES {
             let disk = Disk::mount()?;
             let (peer, first) = (door(host, PEER), (host > 1).then(|| door(1, PEER)));
@@ -179,6 +177,14 @@ impl<'a> Cluster<'a> {
         })
     }
 
+    /// Nothing that can happen between nodes makes one of them leave; what can happen to its disk is somebody's to mend.
+    fn assert_nobody_has_left(&self) {
+        for host in Self::hosts() {
+            let status = Self::status(host);
+            assert!(!Self::has_left(host), "node {host} has left the cluster: {status:?}");
+        }
+    }
+
     /// Who leads the metadata, by what nodes say.
     fn metadata_leader() -> Option<Host> {
         let said = |host| Self::status(host)?["metadata"]["group"]["leader"].as_u64();
@@ -218,36 +224,34 @@ impl<'a> Cluster<'a> {
             assert!(sound.is_some(), "{}", found.unwrap_err());
         }
     }
-
-    /// Everything that the partitions hold, by whatever node serves it.
-    fn held(&mut self) -> BTreeMap<u32, Vec<read::Record>> {
-        let hosts: Vec<Host> = Self::hosts().collect();
-        let chance = &mut self.chance;
-        let held = (0..PARTITIONS).map(|partition| {
-            let asked = hosts[usize::try_from(chance.within(0, 2)).unwrap()];
-            (partition, all_of(asked, partition))
-        });
-        held.collect()
-    }
 }
 
-/// A partition, from its beginning to where a page is empty.
-fn all_of(host: Host, partition: u32) -> Vec<read::Record> {
+/// Everything that the partitions hold, as a node serves it. One that was cut off until now may take its old end for the end
+/// until it hears of what follows.
+fn held_by(host: Host, told: &[Told]) -> BTreeMap<u32, Vec<read::Record>> {
+    let made = |partition| told.iter().filter(|told| told.partition == partition).map(|told| told.made).sum();
+    (0..PARTITIONS).map(|partition| (partition, all_of(host, partition, made(partition)))).collect()
+}
+
+/// A partition, from its beginning to where a page is empty behind so many records, or stays so before.
+fn all_of(host: Host, partition: u32, made: u64) -> Vec<read::Record> {
     let (mut http, mut records) = (Http::with_patience(door(host, HTTP), wait::PATIENCE), Vec::new());
     loop {
         let from = records.len() as u64;
-        let page =
-            wait::until("a page to be served", || read::page(&mut http, TOPIC, partition, from, 0).ok());
-        if page.is_empty() {
-            return records;
+        let page = wait::within(wait::PATIENCE, || {
+            let page = read::page(&mut http, TOPIC, partition, from, 0).ok()?;
+            (!page.is_empty() || from >= made).then_some(page)
+        });
+        match page {
+            Some(page) if !page.is_empty() => records.extend(page),
+            _ => return records,
         }
-        records.extend(page);
     }
 }
 
 /// One cluster's life: `rounds` things happen to it, then its history is checked.
 fn live(network: &Network, rounds: u64, chance: &mut Chance, happened: &mut BTreeMap<&str, u64>) -> Counts {
-    let mut cluster = Cluster::start(network, chance.fork(1)).unwrap();
+    let mut cluster = Cluster::start(network).unwrap();
     let load = Load::start(&Cluster::doors(), PARTITIONS, chance);
     cluster.grow();
     let only = std::env::var("TIDELOG_FAULT_ONLY").ok();
@@ -261,10 +265,14 @@ fn live(network: &Network, rounds: u64, chance: &mut Chance, happened: &mut BTre
         wait::until("each producer to be answered again", || {
             load.answers().iter().zip(&before).all(|(now, before)| *now >= before + ANSWERS).then_some(())
         });
+        cluster.assert_nobody_has_left();
     }
     let (told, seen) = load.finish();
-    let history = History { told, seen, held: cluster.held() };
-    let counts = history.check(load::value).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let (mut history, mut counts) = (History { told, seen, held: BTreeMap::new() }, Counts::default());
+    for host in Cluster::hosts() {
+        history.held = held_by(host, &history.told);
+        counts = history.check(load::value).unwrap_or_else(|wrong| panic!("by node {host}: {wrong}"));
+    }
     cluster.until_whole();
     cluster.until_even();
     cluster.until_sound();
@@ -313,6 +321,7 @@ fn network(chance: &mut Chance) -> Option<Network> {
 #[test]
 fn whatever_happens_to_nodes_disks_and_network_nothing_acknowledged_is_lost_doubled_or_changed() {
     let mut chance = Chance::new("faults");
+    let seed = chance.seed();
     // The file systems of this thread only.
     std::thread::scope(|scope| {
         let run = scope.spawn(|| {
@@ -333,6 +342,11 @@ fn whatever_happens_to_nodes_disks_and_network_nothing_acknowledged_is_lost_doub
                 ));
             }
         });
-        run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        run.join().unwrap_or_else(|panic| {
+            // Once more, behind the servers' last words.
+            let cause = panic.downcast_ref::<String>().map_or("a panic", String::as_str);
+            println!("faults: TIDELOG_SEED={seed}: {cause}");
+            std::panic::resume_unwind(panic)
+        });
     });
 }

@@ -80,7 +80,7 @@ enum Unwritten {
     Ring(#[from] RingError),
     #[error(transparent)]
     Disk(#[from] OpenError),
-    #[error("the metadata at hand does not show the span")]
+    #[error("the metadata shows the span no more")]
     Unknown,
 }
 
@@ -260,8 +260,13 @@ impl OnDisk {
             Job::Delete { epoch } => self.remove(held, epoch, true).await,
             Job::PutAside { epoch } => self.remove(held, epoch, false).await,
             Job::Lead { epoch } => {
-                if let Err(error) = self.lead(held, epoch).await {
-                    held.failed("the span cannot be led", &error);
+                match self.lead(held, epoch).await {
+                    Ok(()) => {}
+                    // Others have ended it meanwhile, and it was dropped.
+                    Err(error @ Unwritten::Unknown) => {
+                        tracing::info!(shard = held.shard, epoch, %error, "the span is not led");
+                    }
+                    Err(error) => held.failed("the span cannot be led", &error),
                 }
                 held.rules().starting = false;
             }
@@ -278,8 +283,13 @@ impl OnDisk {
     }
 
     async fn write(&mut self, held: &Arc<Held>, epoch: u32, frames: &[Frame], doubted: bool) {
-        if let Err(error) = self.follow(held, epoch).await {
-            return held.failed("a follower's frames cannot be written", &error);
+        match self.follow(held, epoch).await {
+            Ok(()) => {}
+            Err(error @ Unwritten::Unknown) => {
+                tracing::info!(shard = held.shard, epoch, %error, "a follower's frames are not written");
+                return held.step(Input::Follow(follower::Event::Dropped { epoch }));
+            }
+            Err(error) => return held.failed("a follower's frames cannot be written", &error),
         }
         let Writer::Follower { writer, .. } = &self.writer else { return };
         let frames: Vec<ReadyFrame> = frames.iter().map(words::ready).collect();

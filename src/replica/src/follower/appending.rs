@@ -93,8 +93,12 @@ impl Follower {
         self.answer(to, epoch, Answer::Refused(refusal));
     }
 
-    /// Starts the next write if none is in flight.
+    /// Starts the next write if none is in flight. A coordinator may know of a span before this node does: a file of it begins
+    /// when the metadata shows what it follows.
     pub(super) fn write_next(&mut self, epoch: u32) {
+        if !self.view.spans.contains_key(&epoch) && !planted::has(Bug::SelfAuthorised) {
+            return;
+        }
         let Some(tail) = self.tails.get_mut(&epoch) else { return };
         let Some(frames) = tail.next_write() else { return };
         debug_assert!(frame::are_consecutive(tail.end, epoch, &frames));
@@ -120,15 +124,20 @@ impl Follower {
         self.settle(epoch);
     }
 
-    /// The write in flight did not begin. What waits is let go of, and sent again by whoever sent it; a fence must not wait
-    /// for room on the disk.
+    /// The write in flight did not begin for want of room.
     pub(super) fn full(&mut self, epoch: u32) {
         self.room = false;
+        self.not_begun(epoch, Refusal::ReadOnly);
+    }
+
+    /// The write in flight did not begin. What waits is let go of, and sent again by whoever sent it; a fence must not wait
+    /// for room on the disk.
+    pub(super) fn not_begun(&mut self, epoch: u32, refusal: Refusal) {
         let Some(tail) = self.tails.get_mut(&epoch) else { return };
         tail.writing = None;
         tail.deny();
         if let Some(leader) = tail.leader.filter(|_| epoch >= self.promised) {
-            self.refuse(leader, epoch, Refusal::ReadOnly);
+            self.refuse(leader, epoch, refusal);
         }
         self.answer_fences();
         self.settle(epoch);

@@ -141,6 +141,9 @@ impl Follower {
                 return self.quarantine(epoch);
             }
         }
+        if !self.view.spans.contains_key(&epoch) {
+            self.refresh(envelope.version.max(self.view.version.saturating_add(1)));
+        }
         self.write_next(epoch);
         self.tell_repairer(epoch);
     }

@@ -25,7 +25,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use crate::frame::Frame;
-use crate::message::{Answer, Envelope, Grade, Request};
+use crate::message::{Answer, Envelope, Grade, Refusal, Request};
 use crate::planted::{self, Bug};
 use crate::span::{Place, Process, Replica, Span};
 
@@ -87,6 +87,11 @@ pub enum Event {
     },
     /// The write in flight did not begin, because the disk has no room for it: nothing of it is there.
     Full {
+        /// The span.
+        epoch: u32,
+    },
+    /// The write in flight did not begin, because the metadata shows the span no more: nothing of it is there.
+    Dropped {
         /// The span.
         epoch: u32,
     },
@@ -250,6 +255,7 @@ impl Follower {
             Event::Asked(envelope, request) => self.answer_failed(&envelope, &request),
             Event::Written { epoch } => self.written(epoch),
             Event::Full { epoch } => self.full(epoch),
+            Event::Dropped { epoch } => self.not_begun(epoch, Refusal::UnknownSpan),
             Event::Failed => self.fail(),
             Event::Kept { promised } => self.keep(promised),
             Event::Viewed(view) => self.viewed(view),

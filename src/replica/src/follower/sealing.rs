@@ -19,6 +19,7 @@ impl Follower {
         let epochs: Vec<u32> = self.tails.keys().chain(self.whole.keys()).copied().collect();
         for epoch in epochs {
             self.review(epoch);
+            self.write_next(epoch);
         }
     }
 

@@ -246,6 +246,32 @@ fn a_repair_is_taken_from_the_newest_attempt_only_and_fences() {
 }
 
 #[test]
+fn a_repair_of_a_span_that_is_not_known_yet_is_written_when_the_metadata_shows_it() {
+    let (mut follower, made) =
+        (Follower::new(replica(2), Recovered::default()), frames(span(3, 2).base, 1, 0));
+    let base = span(3, 2).base;
+    let repair = Request::RepairAppend { attempt: 7, base, frames: made.clone() };
+    let effects = follower.step(Event::Asked(envelope(3), repair));
+    assert_eq!(effects, [Effect::Keep { promised: 7 }, Effect::Refresh { version: 1 }]);
+    let repaired = |durable| told(3, Answer::Repaired { attempt: 7, durable });
+    assert_eq!(follower.step(Event::Kept { promised: 7 }), [repaired(10)]);
+    assert_eq!(follower.step(Event::Viewed(view(span(3, 2), 1))), [written(&made)]);
+    assert_eq!(follower.step(Event::Written { epoch: 5 }), [repaired(11)]);
+}
+
+#[test]
+fn a_write_of_a_span_that_was_dropped_before_it_began_holds_up_nothing() {
+    let (mut follower, made) = (holder(), frames(span(3, 2).base, 1, 0));
+    follower.step(append(10, made));
+    follower.step(Event::Kept { promised: 5 });
+    let gone = |version| Event::Viewed(View { version, current: true, first: 6, spans: BTreeMap::new() });
+    assert_eq!(follower.step(gone(2)), [], "the file may be in use");
+    let refused = told(1, Answer::Refused(Refusal::UnknownSpan));
+    assert_eq!(follower.step(Event::Dropped { epoch: 5 }), [refused]);
+    assert_eq!(follower.step(gone(3)), [Effect::Delete { epoch: 5 }]);
+}
+
+#[test]
 fn a_message_seals_nothing_and_the_metadata_does() {
     let (mut follower, made) = with_frames(2);
     let hint = Event::Asked(Envelope { version: 4, ..envelope(3) }, Request::SpanSealed);

@@ -50,6 +50,13 @@ impl Machine {
                 if running.poisoned {
                     return;
                 }
+                let planted = tidelog_replica::planted::has(tidelog_replica::planted::Bug::SelfAuthorised);
+                if !planted && running.state.span(shard, epoch).is_none() {
+                    let node = running.me.node;
+                    fabric.judge.accuse(|| {
+                        format!("node {node} is to write span {epoch}, which its metadata does not show")
+                    });
+                }
                 let steps = running.span_files(shard, epoch).write(&frames, doubted);
                 let operation = self.begin(fabric, steps);
                 self.fly(operation, Flight::Write(shard, epoch, frames));
