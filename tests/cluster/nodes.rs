@@ -42,6 +42,13 @@ impl Cluster {
         cluster
     }
 
+    /// A node that is alone, with more settings of `[storage]`.
+    pub(crate) fn of_one_with(storage: &'static str) -> Cluster {
+        let mut cluster = Cluster { storage, ..Cluster::default() };
+        cluster.add();
+        cluster
+    }
+
     /// Starts one more; it joins the others.
     pub(crate) fn add(&mut self) {
         self.add_on(None);

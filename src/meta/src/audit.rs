@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::command::Command;
 use crate::copies::is_short;
 use crate::member::NodeState;
+use crate::placement::Classes;
 use crate::span::{Replica, Span};
 use crate::spread::{Facts, Place, Spread, over_racks, place_span};
 use crate::state::State;
@@ -92,14 +93,19 @@ pub struct Audit {
     pub grace_ms: u64,
     /// The most moves for balance to be wanted at once. Default 1.
     pub moves: usize,
-    /// How many shards the topics without limits are spread over for each node, where they have partitions for them. Default
-    /// 0: those that there are.
-    pub shards: usize,
+    /// Over how many shards partitions are spread, where there are enough of them. Default: those that there are.
+    pub classes: Classes,
 }
 
 impl Default for Audit {
     fn default() -> Audit {
-        Audit { spread: Spread::default(), patience_ms: 10_000, grace_ms: 600_000, moves: 1, shards: 0 }
+        Audit {
+            spread: Spread::default(),
+            patience_ms: 10_000,
+            grace_ms: 600_000,
+            moves: 1,
+            classes: Classes::default(),
+        }
     }
 }
 

@@ -9,12 +9,11 @@
 use std::collections::BTreeMap;
 
 use crate::audit::{Audit, Wanted};
-use crate::command::Command;
 use crate::member::NodeState;
 use crate::span::{Leader, Replica, Span, SpanState};
 use crate::spread::{Facts, Place};
 use crate::state::State;
-use crate::topic::Retention;
+use crate::topic::{Retention, is_internal};
 
 /// Most that one may carry when `sum` is spread over so many: a fifth above the mean, and the mean rounded up in any case.
 fn allowed(sum: usize, over: usize) -> usize {
@@ -107,25 +106,12 @@ impl Audit {
         if wanted.is_empty() {
             wanted = self.leader_moves(state, &takers);
         }
-        match self.another_shard(state, takers.len()) {
-            Some(another) => wanted.push(another),
+        match self.classes.another(state, takers.len()) {
+            Some(another) => wanted.push(Wanted::Propose(another)),
             None => wanted.extend(self.partition_moves(state)),
         }
         wanted.truncate(self.moves);
         wanted
-    }
-
-    /// One more shard for the topics without limits, where there are more nodes than when they were made. Each other class
-    /// has one.
-    fn another_shard(&self, state: &State, nodes: usize) -> Option<Wanted> {
-        let class = Retention::default();
-        let of_class = |shard: u64| state.shards.get(&shard) == Some(&class);
-        let have = state.shards.keys().filter(|shard| of_class(**shard)).count();
-        let topics = state.topics.iter().filter(|(name, _)| !is_internal(name));
-        let partitions = topics.flat_map(|(_, topic)| &topic.partitions).filter(|one| of_class(one.shard()));
-        let useful = (self.shards * nodes).min(partitions.count());
-        let open = || Wanted::Propose(Command::OpenShard { shard: state.next_shard, class });
-        (have > 0 && have < useful).then(open)
     }
 
     /// Partitions of shards that carry too many, to the shard of their class that carries fewest. One that has left arrives
@@ -239,11 +225,6 @@ fn hand_over(
     }
     let (shard, span) = spans.into_iter().find(|(_, span)| span.leader.node == from && !span.is_on(to))?;
     Some((shard, span.epoch, joined_by(state, span, to, leads)?))
-}
-
-/// Whether only the nodes themselves write a topic.
-fn is_internal(topic: &str) -> bool {
-    topic.starts_with("__")
 }
 
 /// A partition that goes on in another shard, which is not the one of those that move already. Internal topics stay: their

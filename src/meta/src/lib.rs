@@ -58,7 +58,7 @@ pub use invariants::Broken;
 pub use local::{METADATA_SHARD, MetaError, Metadata};
 pub use member::{MAX_ADDRESS, MAX_NAME, Node, NodeInfo, NodeState};
 pub use outcome::Outcome;
-pub use placement::{PlacementError, place, plan};
+pub use placement::{Classes, PlacementError, place};
 pub use span::{
     Chain, Leader, MAX_EPOCH, MAX_REPLICAS, Manifest, NewSpan, Replica, Span, SpanState, StoreId, Substitute,
 };

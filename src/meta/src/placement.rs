@@ -1,14 +1,16 @@
-//! Where the partitions of a new topic go: on the least loaded shards of their retention class.
+//! Where the partitions of a new topic go: on the least loaded shards of their retention class, and how many shards a class has.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::command::Command;
 use crate::state::State;
-use crate::topic::Retention;
+use crate::topic::{Retention, is_internal};
 
 /// The most different retention settings that may be in use at once: each costs a shard.
 pub(crate) const MAX_CLASSES: usize = 64;
+/// Where there are so many shards a class that has one gets no more: each costs its holders files that stand ready, and syncs.
+const MANY: usize = 64;
 
 /// Why a topic has no place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,43 +25,91 @@ pub enum PlacementError {
     NoShard,
 }
 
-/// Commands that make room for a topic of this class on a node: the class without limits is spread over `spread` of its
-/// shards, each other class has one. A shard that carries nothing is taken over before a new one is opened. `mine` says
-/// which shards are the node's.
-///
-/// # Errors
-/// When there are too many classes.
-pub fn plan(
-    state: &State,
-    class: Retention,
-    spread: u32,
-    mine: impl Fn(u64) -> bool,
-) -> Result<Vec<Command>, PlacementError> {
-    let wanted = if class == Retention::default() { spread.max(1) as usize } else { 1 };
-    let loads = state.loads();
-    let have = state.shards.iter().filter(|(shard, served)| **served == class && mine(**shard)).count();
-    let missing = wanted.saturating_sub(have);
-    if missing == 0 {
-        return Ok(Vec::new());
+/// Over how many shards the partitions of each retention class are spread.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Classes {
+    /// What topics keep that do not say so themselves: the class of most of them.
+    pub main: Retention,
+    /// Shards of that class for each node. Of every other class there is one for each node. 0: those that there are.
+    pub shards: usize,
+}
+
+impl Classes {
+    /// How many shards so many partitions of a class are worth, where so many nodes take new spans.
+    fn worth(&self, class: Retention, partitions: usize, nodes: usize) -> usize {
+        let each = if class == self.main { self.shards } else { self.shards.min(1) };
+        (each * nodes).min(partitions)
     }
-    let is_idle = |shard: &u64| loads.get(shard).is_none_or(|load| *load == 0);
-    let idle: Vec<u64> = state
-        .shards
-        .iter()
-        .filter(|(_, served)| **served != class && **served != Retention::default())
-        .filter(|(shard, _)| is_idle(shard) && mine(**shard))
-        .map(|(shard, _)| *shard)
-        .collect();
-    let mut classes: Vec<&Retention> =
-        state.shards.iter().filter(|(shard, _)| !is_idle(shard)).map(|(_, served)| served).collect();
+
+    /// Commands that make room for `count` new partitions of a class on so many nodes. The main class gets all its shards with
+    /// the first topic: others follow. A shard that carries nothing is taken over before a new one is opened. `mine` says which
+    /// shards may be used.
+    ///
+    /// # Errors
+    /// When there are too many classes.
+    pub fn plan(
+        &self,
+        state: &State,
+        class: Retention,
+        (count, nodes): (u32, usize),
+        mine: impl Fn(u64) -> bool,
+    ) -> Result<Vec<Command>, PlacementError> {
+        let partitions =
+            if class == self.main { usize::MAX } else { partitions_of(state, class) + count as usize };
+        let wanted = self.worth(class, partitions, nodes).max(1);
+        let in_use = used(state);
+        let have = state.shards.iter().filter(|(shard, served)| **served == class && mine(**shard)).count();
+        if have == 0 && in_use.len() >= MAX_CLASSES && !in_use.contains(&class) {
+            return Err(PlacementError::Classes);
+        }
+        Ok(self.more(state, class, (have, wanted), mine))
+    }
+
+    /// One more shard for a class whose partitions are worth more than it has, on so many nodes.
+    pub(crate) fn another(&self, state: &State, nodes: usize) -> Option<Command> {
+        used(state).into_iter().find_map(|class| {
+            let have = state.shards.values().filter(|served| **served == class).count();
+            let wanted = self.worth(class, partitions_of(state, class), nodes);
+            self.more(state, class, (have, wanted), |_| true).into_iter().next()
+        })
+    }
+
+    fn more(
+        &self,
+        state: &State,
+        class: Retention,
+        (have, wanted): (usize, usize),
+        mine: impl Fn(u64) -> bool,
+    ) -> Vec<Command> {
+        let room = MANY.saturating_sub(state.shards.len()).max(usize::from(have == 0));
+        let missing = wanted.saturating_sub(have).min(room);
+        let loads = state.loads();
+        let idle = state.shards.iter().filter(|(shard, served)| {
+            let spare = **served != class && **served != self.main;
+            spare && loads.get(shard).is_none_or(|load| *load == 0) && mine(**shard)
+        });
+        let taken = idle.map(|(shard, _)| Command::SetShardClass { shard: *shard, class });
+        let opened = (state.next_shard..).map(|shard| Command::OpenShard { shard, class });
+        taken.chain(opened).take(missing).collect()
+    }
+}
+
+/// The classes whose shards carry something.
+fn used(state: &State) -> Vec<Retention> {
+    let loads = state.loads().into_iter().filter(|(_, load)| *load > 0);
+    let mut classes: Vec<Retention> =
+        loads.filter_map(|(shard, _)| state.shards.get(&shard).copied()).collect();
     classes.sort_unstable();
     classes.dedup();
-    if have == 0 && classes.len() >= MAX_CLASSES && !classes.contains(&&class) {
-        return Err(PlacementError::Classes);
-    }
-    let taken = idle.into_iter().map(|shard| Command::SetShardClass { shard, class });
-    let opened = (state.next_shard..).map(|shard| Command::OpenShard { shard, class });
-    Ok(taken.chain(opened).take(missing).collect())
+    classes
+}
+
+/// How many partitions could be spread over shards of a class: those of internal topics stay where they are, and so do those of a
+/// topic whose retention was changed since.
+fn partitions_of(state: &State, class: Retention) -> usize {
+    let topics = state.topics.iter().filter(|(name, topic)| topic.retention == class && !is_internal(name));
+    let partitions = topics.flat_map(|(_, topic)| &topic.partitions);
+    partitions.filter(|partition| state.shards.get(&partition.shard()) == Some(&class)).count()
 }
 
 /// The shard of each of `count` partitions, of those that `mine` allows.
@@ -99,8 +149,12 @@ mod tests {
         true
     }
 
+    fn two() -> Classes {
+        Classes { shards: 2, ..Classes::default() }
+    }
+
     fn carry_out(state: &mut State, class: Retention) {
-        for command in plan(state, class, 2, all).unwrap() {
+        for command in two().plan(state, class, (1, 1), all).unwrap() {
             state.apply(&command).unwrap();
         }
     }
@@ -120,7 +174,7 @@ mod tests {
         create(&mut state, 2, Retention::default(), 3);
         create(&mut state, 3, class(5), 4);
         assert_eq!(state.loads().into_values().collect::<Vec<_>>(), [3, 3, 4]);
-        assert_eq!(plan(&state, class(5), 2, all), Ok(vec![]));
+        assert_eq!(two().plan(&state, class(5), (1, 1), all), Ok(vec![]));
     }
 
     #[test]
@@ -129,9 +183,20 @@ mod tests {
         create(&mut state, 1, class(5), 1);
         state.apply(&Command::DeleteTopic { name: "t1".into(), id: format!("{:032x}", 1) }).unwrap();
         assert_eq!(
-            plan(&state, class(6), 2, all),
+            two().plan(&state, class(6), (1, 1), all),
             Ok(vec![Command::SetShardClass { shard: 1, class: class(6) }])
         );
+    }
+
+    #[test]
+    fn a_class_has_a_shard_for_each_node_as_far_as_it_has_partitions_and_the_main_one_as_many_as_are_set() {
+        let state = State::default();
+        let planned = |class, count, nodes| two().plan(&state, class, (count, nodes), all).unwrap().len();
+        assert_eq!((planned(class(5), 1, 3), planned(class(5), 2, 3), planned(class(5), 9, 3)), (1, 2, 3));
+        assert_eq!((planned(Retention::default(), 1, 3), planned(class(5), 9, 1)), (6, 1));
+        let main = Classes { main: class(5), shards: 2 };
+        assert_eq!(main.plan(&state, class(5), (1, 3), all).unwrap().len(), 6);
+        assert_eq!(main.plan(&state, Retention::default(), (9, 3), all).unwrap().len(), 3);
     }
 
     #[test]
@@ -140,8 +205,8 @@ mod tests {
         for n in 0..MAX_CLASSES as u64 {
             create(&mut state, n, class(n + 1), 1);
         }
-        assert_eq!(plan(&state, class(1000), 2, all), Err(PlacementError::Classes));
-        assert_eq!(plan(&state, class(1), 2, all), Ok(vec![]));
+        assert_eq!(two().plan(&state, class(1000), (1, 1), all), Err(PlacementError::Classes));
+        assert_eq!(two().plan(&state, class(1), (9, 3), all), Ok(vec![]), "nor more shards");
     }
 
     #[test]
@@ -156,7 +221,8 @@ mod tests {
         create(&mut state, 2, class(5), 1);
         state.apply(&Command::DeleteTopic { name: "t2".into(), id: format!("{:032x}", 2) }).unwrap();
         let second = |shard| shard > 3;
-        let opened = |class| plan(&state, class, 1, second).unwrap();
+        let one = Classes { shards: 1, ..Classes::default() };
+        let opened = |class| one.plan(&state, class, (1, 1), second).unwrap();
         assert_eq!(
             opened(Retention::default()),
             [Command::OpenShard { shard: 4, class: Retention::default() }]

@@ -21,6 +21,11 @@ pub struct Retention {
     pub max_bytes: Option<u64>,
 }
 
+/// Whether only the nodes themselves write a topic.
+pub(crate) fn is_internal(topic: &str) -> bool {
+    topic.starts_with("__")
+}
+
 /// A live topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

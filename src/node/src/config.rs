@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tidelog_io::BackendKind;
+use tidelog_meta::{Classes, Retention};
 use tidelog_proto::http::admin::check_writable_topic_name;
 use tidelog_proto::http::admin::{AdminError, MAX_PARTITIONS, TopicConfig, TopicNameError};
 use tidelog_proto::limits::{Limits, LimitsError};
@@ -173,7 +174,8 @@ struct File {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Storage {
-    /// Shards that topics without retention settings of their own share, 1 to 64. Default 2.
+    /// Shards for each node that topics without retention settings of their own share, 1 to 64. Default 2. Topics of each other
+    /// retention share one for each node.
     pub(crate) shards: u32,
     /// Threads that drive the disk, 1 to 16. Default one per core, at most 2.
     pub(crate) rings: Option<u32>,
@@ -392,8 +394,15 @@ impl Config {
     }
 
     /// Retention of topics that are created without one.
-    pub(crate) fn default_retention(&self) -> TopicConfig {
+    fn default_retention(&self) -> TopicConfig {
         TopicConfig { retention_ms: self.storage.retention_ms, retention_bytes: self.storage.retention_bytes }
+    }
+
+    /// Over how many shards partitions are spread; most topics are of the default retention.
+    pub(crate) fn classes(&self) -> Classes {
+        let TopicConfig { retention_ms: max_age_ms, retention_bytes: max_bytes, .. } =
+            self.default_retention();
+        Classes { main: Retention { max_age_ms, max_bytes }, shards: self.storage.shards as usize }
     }
 
     /// How often retention is carried out.

@@ -26,7 +26,7 @@ use crate::places::Places;
 use crate::reconcile;
 use crate::routing::Durability;
 use crate::shards::Shards;
-use tidelog_meta::{Command, Illegal, MetaError, Retention, State, place, place_span, plan};
+use tidelog_meta::{Command, Illegal, MetaError, Retention, State, place, place_span};
 
 /// So long the answer to who makes a topic waits for its partitions to live.
 const SERVED: Duration = Duration::from_secs(5);
@@ -161,10 +161,10 @@ impl Node {
 
     /// What a topic of these settings keeps.
     pub(crate) fn retention_of(&self, config: &TopicConfig) -> Retention {
-        let defaults = self.config.default_retention();
+        let defaults = self.config.classes().main;
         Retention {
-            max_age_ms: config.retention_ms.or(defaults.retention_ms),
-            max_bytes: config.retention_bytes.or(defaults.retention_bytes),
+            max_age_ms: config.retention_ms.or(defaults.max_age_ms),
+            max_bytes: config.retention_bytes.or(defaults.max_bytes),
         }
     }
 
@@ -182,9 +182,13 @@ impl Node {
 
     /// Places partitions, opening a shard for a new class first.
     async fn shards_for(&self, class: Retention, count: u32) -> Result<Vec<u64>, Failure> {
-        let spread = self.shards_wanted();
-        let plan =
-            || self.metadata.read(|state| plan(state, class, spread, |shard| self.may_open(state, shard)));
+        let plan = || {
+            self.metadata.read(|state| {
+                let nodes = if self.replicated.is_some() { state.takers().count().max(1) } else { 1 };
+                let mine = |shard| self.may_open(state, shard);
+                self.config.classes().plan(state, class, (count, nodes), mine)
+            })
+        };
         while let Some(command) = plan()?.into_iter().next() {
             let before = self.metadata.read(|state| state.next_shard);
             match self.metadata.propose(command).await {
@@ -221,15 +225,6 @@ impl Node {
             place(state, class, count, usable)
         };
         Ok(self.metadata.read(placed)?)
-    }
-
-    /// How many shards the topics without limits are spread over: so many for each node.
-    fn shards_wanted(&self) -> u32 {
-        let nodes = match &self.replicated {
-            Some(_) => self.metadata.read(|state| state.takers().count()),
-            None => 1,
-        };
-        self.config.storage.shards.saturating_mul(u32::try_from(nodes).unwrap_or(1)).max(1)
     }
 
     /// Whether partitions may be placed on a shard: in a cluster on any, alone on this node's, and on nobody's yet.

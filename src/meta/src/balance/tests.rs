@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::cluster_tests::{register, span_on};
 use crate::spread::tests::facts;
-use crate::{Carried, NewSpan, Retention};
+use crate::{Carried, Classes, Command, NewSpan};
 
 fn nodes(count: u64) -> State {
     let mut state = State::default();
@@ -196,9 +196,11 @@ fn a_single_node_that_has_grown_to_three_is_evened_out() {
         let span = span_on(&[1], shard as u8);
         state.apply(&Command::OpenFirstSpan { shard, span, base: 1 }).unwrap();
     }
-    let class = Retention { max_age_ms: None, max_bytes: Some(1 << 40) };
-    state.apply(&Command::OpenShard { shard: 3, class }).unwrap();
-    state.apply(&Command::OpenFirstSpan { shard: 3, span: span_on(&[1], 3), base: 1 }).unwrap();
+    let class = |max_bytes| Retention { max_age_ms: None, max_bytes: Some(max_bytes) };
+    for shard in 3..=4 {
+        state.apply(&Command::OpenShard { shard, class: class(shard) }).unwrap();
+        state.apply(&Command::OpenFirstSpan { shard, span: span_on(&[1], shard as u8), base: 1 }).unwrap();
+    }
     let create = |name: &str, id: u8, retention, shards| Command::CreateTopic {
         name: name.into(),
         id: format!("{id:032x}"),
@@ -206,18 +208,20 @@ fn a_single_node_that_has_grown_to_three_is_evened_out() {
         shards,
     };
     state.apply(&create("t", 1, Retention::default(), [1, 2].repeat(6))).unwrap();
-    state.apply(&create("__offsets", 2, class, vec![3])).unwrap();
+    state.apply(&create("__offsets", 2, class(3), vec![3])).unwrap();
+    state.apply(&create("kept", 3, class(4), vec![4; 6])).unwrap();
     for node in 2..=3 {
         state.apply(&register(node, "")).unwrap();
     }
-    let audit = Audit { shards: 2, ..Audit::default() };
+    let audit = Audit { classes: Classes { shards: 2, ..Classes::default() }, ..Audit::default() };
     let (_, partitions, _) = settle_by(&audit, &mut state, &known(3));
-    let of_class = by_class(&state).remove(&Retention::default()).unwrap();
-    assert_eq!(of_class.into_values().collect::<Vec<_>>(), [2; 6]);
+    let of_class = |class| by_class(&state).remove(&class).unwrap().into_values().collect::<Vec<_>>();
+    assert_eq!(of_class(Retention::default()), [2; 6]);
+    assert_eq!((of_class(class(3)), of_class(class(4))), (vec![1], vec![2; 3]), "one shard for each node");
     let all: Vec<u64> = (1..=3).collect();
     let leaders = loads_of(leads(&state, &all));
-    assert_eq!((leaders.iter().sum::<usize>(), excess(&leaders), lack(&leaders)), (7, 0, 0));
-    assert_eq!(partitions, 8, "and no more are moved than that takes");
+    assert_eq!((leaders.iter().sum::<usize>(), excess(&leaders), lack(&leaders)), (10, 0, 0));
+    assert_eq!(partitions, 12, "and no more are moved than that takes");
     assert_eq!(state.partition("__offsets", 0).unwrap().shard(), 3);
     state.verify().unwrap();
 }

@@ -35,7 +35,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 impl Shards {
     /// Asks the auditor until the node stops.
     pub(super) async fn audit(self) {
-        let audit = Audit { spread: self.around.spread(), shards: self.around.shards, ..Audit::default() };
+        let audit = Audit { spread: self.around.spread(), classes: self.around.classes, ..Audit::default() };
         // When each node was there last; one that never was since the start counts from the start.
         let mut there: BTreeMap<u64, Instant> = BTreeMap::new();
         let mut seats = Seats::default();
@@ -95,7 +95,9 @@ impl Shards {
             Wanted::Propose(command @ Command::SetNodeState { .. }) if self.is_first(facts) => {
                 self.propose(state, command, "a lost node that nothing depends on any more is let go");
             }
-            Wanted::Propose(command @ Command::OpenShard { .. }) if self.is_first(facts) => {
+            Wanted::Propose(command @ (Command::OpenShard { .. } | Command::SetShardClass { .. }))
+                if self.is_first(facts) =>
+            {
                 self.propose(state, command, "partitions are to be spread over one more shard");
             }
             Wanted::Open { shard, after: None, place } if self.is_first(facts) => {

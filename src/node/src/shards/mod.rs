@@ -56,7 +56,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use tidelog_meta::{
-    Command, Facts, Heard, METADATA_SHARD, MetaStore, Outcome, Spread, State, StoreId, Unavailable,
+    Classes, Command, Facts, Heard, METADATA_SHARD, MetaStore, Outcome, Spread, State, StoreId, Unavailable,
 };
 use tidelog_proto::peer::Message;
 use tidelog_replica::leader::Limits;
@@ -158,8 +158,8 @@ pub(crate) struct Around {
     pub(crate) metrics: ShardsMetrics,
     /// How many holders a new span gets, where so many nodes live.
     pub(crate) spread: usize,
-    /// Over how many shards for each node the partitions of topics without limits are spread.
-    pub(crate) shards: usize,
+    /// Over how many shards partitions are spread.
+    pub(crate) classes: Classes,
     /// Bytes that a node's disk still takes, where that was heard.
     pub(crate) free: Free,
     /// How fast copies come.

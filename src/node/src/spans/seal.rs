@@ -106,7 +106,7 @@ impl Start<'_> {
             limits: Limits::default(),
             metrics: ShardsMetrics::default(),
             spread: Spread::default().replicas,
-            shards: self.config.storage.shards as usize,
+            classes: self.config.classes(),
             free: {
                 let member = Arc::clone(member);
                 Box::new(move |node| member.free_bytes(node))

@@ -200,7 +200,7 @@ impl Cluster {
             // A holder that lags is soon served from the files.
             limits: Limits { memory_bytes: 128 * 1024, ..Limits::default() },
             spread: 3,
-            shards: 0,
+            classes: tidelog_meta::Classes::default(),
             free: Box::new({
                 let meta = Arc::clone(&self.meta);
                 move |node| meta.free.lock().unwrap().get(&node).copied()
