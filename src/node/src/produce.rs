@@ -288,16 +288,25 @@ async fn append_in_order(wal: &Wal, partition: u64, batches: &[Batch]) -> Result
                 first.get_or_insert(durable.base_offset());
                 count += u64::from(batch.count());
             }
-            Err(error @ AppendError::OutcomeUnknown { .. }) => return Err(error),
-            Err(error) => return first.map(|first| (first, count)).ok_or(error),
+            Err(error) => return before(first.map(|first| (first, count)), error),
         }
     }
     first.map(|first| (first, count)).ok_or(AppendError::Invalid("nothing to append"))
 }
 
+/// What an append that met an error has written. Behind a batch of which nobody knows whether it is stored nothing may be tried
+/// again, and itself neither: that it failed is all that is said.
+fn before(written: Option<(u64, u64)>, error: AppendError) -> Result<(u64, u64), AppendError> {
+    match error {
+        AppendError::OutcomeUnknown { .. } => Err(error),
+        _ => written.ok_or(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidelog_io::IoError;
 
     fn collector(target: usize) -> Collector {
         Collector { partitioner: Partitioner::new(2, 1), partitions: 2, target, open: BTreeMap::new() }
@@ -351,6 +360,19 @@ mod tests {
         let appending = Appending { partition: 4, rest, written: vec![run(0, 2)] };
         assert_eq!(appending.end(&mut left, Err(failed.clone())), Err(failed));
         assert_eq!(left[&4].len(), 1, "the rest can be appended again");
+    }
+
+    #[test]
+    fn behind_a_batch_whose_outcome_is_unknown_nothing_is_tried_again() {
+        let full = || AppendError::Full;
+        let cause = std::sync::Arc::new(IoError::invalid("write", std::path::Path::new("a.seg"), "gone"));
+        let unknown = || AppendError::OutcomeUnknown { cause: cause.clone() };
+        assert!(
+            matches!(before(Some((10, 3)), full()), Ok((10, 3))),
+            "the rest may be tried where there is room"
+        );
+        assert!(matches!(before(None, full()), Err(AppendError::Full)));
+        assert!(matches!(before(Some((10, 3)), unknown()), Err(AppendError::OutcomeUnknown { .. })));
     }
 
     #[test]
