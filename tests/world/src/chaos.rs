@@ -1,11 +1,17 @@
 //! What breaks.
 
+use std::time::Duration;
+
 use tidelog_meta::Command;
+use tidelog_replica::leader::Event;
 
 use crate::disk::{Name, SECTOR};
 use crate::fabric::{Happening, MS, Net};
 use crate::machine::Status;
 use crate::world::World;
+
+/// A successor has so long to get what it lacks.
+const HAND_OVER: Duration = Duration::from_millis(200);
 
 impl World {
     /// Something breaks, or is mended.
@@ -26,7 +32,7 @@ impl World {
                 let other = self.fabric.chance.index(self.machines.len());
                 self.machines[other].begin_seal(&mut self.fabric, shard);
             }
-            54..=57 => self.hand_over(shard),
+            54..=57 => self.hand_over(at, shard),
             58..=60 => self.fabric.failing[at] = [0, 0, 3, 30][self.fabric.chance.index(4)],
             61..=64 => self.fabric.slowness[at] = [1, 1, 20, 300][self.fabric.chance.index(4)],
             65..=68 => self.fill_disk(at, shard),
@@ -114,9 +120,20 @@ impl World {
     }
 
     /// The leader is asked to end its span in good order.
-    fn hand_over(&mut self, shard: u64) {
+    fn hand_over(&mut self, at: usize, shard: u64) {
+        let until = self.fabric.clock() + HAND_OVER;
+        let store = match &self.machines[at].process {
+            Status::Running(running) => Some(running.me),
+            _ => None,
+        };
+        let how = match at % 3 {
+            _ if !self.gentle => Event::Close,
+            0 => Event::Drain,
+            1 => Event::HandOver { to: None, until },
+            _ => Event::HandOver { to: store, until },
+        };
         for machine in &mut self.machines {
-            machine.close(&mut self.fabric, shard);
+            machine.end_span(&mut self.fabric, shard, how.clone());
         }
     }
 

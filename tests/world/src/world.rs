@@ -39,6 +39,8 @@ pub(crate) struct World {
     pub(crate) bad: usize,
     /// Instead of that: frames rot on any disk, of each frame one copy at most.
     pub(crate) scattered: bool,
+    /// Leaders end their spans without leaving a producer unanswered, or when a successor has everything.
+    pub(crate) gentle: bool,
     /// Frames that rotted so, by shard, span and LSN.
     pub(crate) hurt: BTreeSet<(u64, u32, u64)>,
     /// Machines on which they did, by shard and span.
@@ -77,6 +79,8 @@ impl World {
         let bad = size.index(count);
         // There must be nodes left that take copies.
         let scattered = count > spread && size.percent(40);
+        // Of the seed itself, so that those that once found something are the runs that they were.
+        let gentle = seed % 4 == 3;
         let machines = (0..count).map(|at| Machine::new(at, spread)).collect();
         let clients: Vec<Client> = (0..3 * shards as usize)
             .map(|number| {
@@ -92,7 +96,7 @@ impl World {
         }
         fabric.after(700 * MS, Happening::Fault);
         let (hurt, damaged) = (BTreeSet::new(), BTreeMap::new());
-        World { fabric, machines, clients, shards, bad, scattered, hurt, damaged, chaos: true }
+        World { fabric, machines, clients, shards, bad, scattered, gentle, hurt, damaged, chaos: true }
     }
 
     /// Shards and topics, as soon as enough nodes have joined.

@@ -42,8 +42,8 @@ impl Machine {
         }
     }
 
-    /// The leader is asked to end its span here.
-    pub fn close(&mut self, fabric: &mut Fabric, shard: u64) {
-        self.lead(fabric, shard, Event::Close);
+    /// The leader is asked to end its span here: at once, when all that was made is committed, or when a successor has it too.
+    pub fn end_span(&mut self, fabric: &mut Fabric, shard: u64, how: Event) {
+        self.lead(fabric, shard, how);
     }
 }
