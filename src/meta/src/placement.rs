@@ -9,7 +9,8 @@ use crate::topic::{Retention, is_internal};
 
 /// The most different retention settings that may be in use at once: each costs a shard.
 pub(crate) const MAX_CLASSES: usize = 64;
-/// Where there are so many shards a class that has one gets no more: each costs its holders files that stand ready, and syncs.
+/// Where there are so many shards no more are opened for a class that has one, unless it is the main class: each costs its holders
+/// files that stand ready, and syncs.
 const MANY: usize = 64;
 
 /// Why a topic has no place.
@@ -81,8 +82,10 @@ impl Classes {
         (have, wanted): (usize, usize),
         mine: impl Fn(u64) -> bool,
     ) -> Vec<Command> {
-        let room = MANY.saturating_sub(state.shards.len()).max(usize::from(have == 0));
-        let missing = wanted.saturating_sub(have).min(room);
+        let room = match class == self.main {
+            true => usize::MAX,
+            false => MANY.saturating_sub(state.shards.len()).max(usize::from(have == 0)),
+        };
         let loads = state.loads();
         let idle = state.shards.iter().filter(|(shard, served)| {
             let spare = **served != class && **served != self.main;
@@ -90,7 +93,7 @@ impl Classes {
         });
         let taken = idle.map(|(shard, _)| Command::SetShardClass { shard: *shard, class });
         let opened = (state.next_shard..).map(|shard| Command::OpenShard { shard, class });
-        taken.chain(opened).take(missing).collect()
+        taken.chain(opened.take(room)).take(wanted.saturating_sub(have)).collect()
     }
 }
 
@@ -206,7 +209,21 @@ mod tests {
             create(&mut state, n, class(n + 1), 1);
         }
         assert_eq!(two().plan(&state, class(1000), (1, 1), all), Err(PlacementError::Classes));
-        assert_eq!(two().plan(&state, class(1), (9, 3), all), Ok(vec![]), "nor more shards");
+        assert_eq!(two().plan(&state, class(1), (9, 3), all), Ok(vec![]), "with the shard that they have");
+        assert_eq!(two().plan(&state, Retention::default(), (1, 3), all), Err(PlacementError::Classes));
+        let main = Classes { main: class(1), shards: 2 };
+        assert_eq!(
+            main.plan(&state, class(1), (1, 3), all).unwrap().len(),
+            5,
+            "the main class is spread all the same"
+        );
+        state.apply(&Command::DeleteTopic { name: "t7".into(), id: format!("{:032x}", 7) }).unwrap();
+        let taken = Command::SetShardClass { shard: 8, class: class(1) };
+        assert_eq!(
+            two().plan(&state, class(1), (9, 3), all),
+            Ok(vec![taken]),
+            "and so is one where a shard is idle"
+        );
     }
 
     #[test]
