@@ -177,12 +177,12 @@ impl<'a> Cluster<'a> {
         })
     }
 
-    /// Nothing that can happen between nodes makes one of them leave; what can happen to its disk is somebody's to mend.
-    fn assert_nobody_has_left(&self) {
+    /// Nothing that can happen between nodes makes one of them leave; what can happen to its disk is somebody's to mend. A leader
+    /// that is being replaced says for a moment that it has stopped.
+    fn until_all_take_part() {
         for host in Self::hosts() {
-            let status = Self::status(host).unwrap_or_default();
-            let left = status["cause"].as_str().is_some_and(|cause| cause.contains("until it is restarted"));
-            assert!(!left, "node {host} has left the cluster: {status}");
+            let what = format!("node {host} to take part, as one that has left does not");
+            wait::until(&what, || (!Self::has_left(host)).then_some(()));
         }
     }
 
@@ -266,7 +266,7 @@ fn live(network: &Network, rounds: u64, chance: &mut Chance, happened: &mut BTre
         wait::until("each producer to be answered again", || {
             load.answers().iter().zip(&before).all(|(now, before)| *now >= before + ANSWERS).then_some(())
         });
-        cluster.assert_nobody_has_left();
+        Cluster::until_all_take_part();
     }
     let (told, seen) = load.finish();
     let (mut history, mut counts) = (History { told, seen, held: BTreeMap::new() }, Counts::default());

@@ -119,7 +119,8 @@ impl World {
         self.fabric.trace.say(now, || format!("network: {cut} ways cut, without metadata: {meta:?}"));
     }
 
-    /// The leader is asked to end its span in good order.
+    /// The leader is asked to end its span in good order: at once, when all that was made is committed, or when a successor has it
+    /// too.
     fn hand_over(&mut self, at: usize, shard: u64) {
         let until = self.fabric.clock() + HAND_OVER;
         let store = match &self.machines[at].process {
@@ -133,7 +134,7 @@ impl World {
             _ => Event::HandOver { to: store, until },
         };
         for machine in &mut self.machines {
-            machine.end_span(&mut self.fabric, shard, how.clone());
+            machine.lead(&mut self.fabric, shard, how.clone());
         }
     }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use tidelog_replica::follower::{Effect, Event, Follower, Recovered};
 use tidelog_replica::frame::Frame;
 use tidelog_replica::message::From;
+use tidelog_replica::planted::{self, Bug};
 use tidelog_replica::span::Place;
 
 use crate::disk::Step;
@@ -21,7 +22,7 @@ impl Machine {
         let before = follower.promised();
         let effects = follower.step(event);
         let after = follower.promised();
-        if after < before && !tidelog_replica::planted::has(tidelog_replica::planted::Bug::SelfAuthorised) {
+        if after < before && !planted::has(Bug::SelfAuthorised) {
             fabric.judge.accuse(|| format!("I4: node {}: promise {before} became {after}", me.node));
         }
         for effect in effects {
@@ -50,8 +51,7 @@ impl Machine {
                 if running.poisoned {
                     return;
                 }
-                let planted = tidelog_replica::planted::has(tidelog_replica::planted::Bug::SelfAuthorised);
-                if !planted && running.state.span(shard, epoch).is_none() {
+                if !planted::has(Bug::SelfAuthorised) && running.state.span(shard, epoch).is_none() {
                     let node = running.me.node;
                     fabric.judge.accuse(|| {
                         format!("node {node} is to write span {epoch}, which its metadata does not show")

@@ -1,7 +1,5 @@
 //! Reads, and everything that a client sees.
 
-use tidelog_replica::leader::Event;
-
 use crate::fabric::{Fabric, Message};
 use crate::machine::{Machine, Status};
 use crate::record::Batch;
@@ -40,10 +38,5 @@ impl Machine {
                 }
             }
         }
-    }
-
-    /// The leader is asked to end its span here: at once, when all that was made is committed, or when a successor has it too.
-    pub fn end_span(&mut self, fabric: &mut Fabric, shard: u64, how: Event) {
-        self.lead(fabric, shard, how);
     }
 }
