@@ -1,7 +1,7 @@
 //! Where the partitions of a new topic go: on the least loaded shards of their retention class, and how many shards a class has.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use crate::command::Command;
 use crate::state::State;
@@ -55,8 +55,10 @@ impl Classes {
         (count, nodes): (u32, usize),
         mine: impl Fn(u64) -> bool,
     ) -> Result<Vec<Command>, PlacementError> {
-        let partitions =
-            if class == self.main { usize::MAX } else { partitions_of(state, class) + count as usize };
+        let partitions = match class == self.main {
+            true => usize::MAX,
+            false => spreadable(state).filter(|of| *of == class).count() + count as usize,
+        };
         let wanted = self.worth(class, partitions, nodes).max(1);
         let in_use = used(state);
         let have = state.shards.iter().filter(|(shard, served)| **served == class && mine(**shard)).count();
@@ -68,9 +70,13 @@ impl Classes {
 
     /// One more shard for a class whose partitions are worth more than it has, on so many nodes.
     pub(crate) fn another(&self, state: &State, nodes: usize) -> Option<Command> {
-        used(state).into_iter().find_map(|class| {
+        let mut partitions: BTreeMap<Retention, usize> = BTreeMap::new();
+        for class in spreadable(state) {
+            *partitions.entry(class).or_default() += 1;
+        }
+        partitions.into_iter().find_map(|(class, count)| {
             let have = state.shards.values().filter(|served| **served == class).count();
-            let wanted = self.worth(class, partitions_of(state, class), nodes);
+            let wanted = self.worth(class, count, nodes);
             self.more(state, class, (have, wanted), |_| true).into_iter().next()
         })
     }
@@ -82,6 +88,9 @@ impl Classes {
         (have, wanted): (usize, usize),
         mine: impl Fn(u64) -> bool,
     ) -> Vec<Command> {
+        if have >= wanted {
+            return Vec::new();
+        }
         let room = match class == self.main {
             true => usize::MAX,
             false => MANY.saturating_sub(state.shards.len()).max(usize::from(have == 0)),
@@ -93,7 +102,7 @@ impl Classes {
         });
         let taken = idle.map(|(shard, _)| Command::SetShardClass { shard: *shard, class });
         let opened = (state.next_shard..).map(|shard| Command::OpenShard { shard, class });
-        taken.chain(opened.take(room)).take(wanted.saturating_sub(have)).collect()
+        taken.chain(opened.take(room)).take(wanted - have).collect()
     }
 }
 
@@ -107,12 +116,13 @@ fn used(state: &State) -> Vec<Retention> {
     classes
 }
 
-/// How many partitions could be spread over shards of a class: those of internal topics stay where they are, and so do those of a
-/// topic whose retention was changed since.
-fn partitions_of(state: &State, class: Retention) -> usize {
-    let topics = state.topics.iter().filter(|(name, topic)| topic.retention == class && !is_internal(name));
-    let partitions = topics.flat_map(|(_, topic)| &topic.partitions);
-    partitions.filter(|partition| state.shards.get(&partition.shard()) == Some(&class)).count()
+/// The class of each partition that could go to another shard of it: those of internal topics stay where they are, and so do those
+/// of a topic whose retention was changed since.
+fn spreadable(state: &State) -> impl Iterator<Item = Retention> {
+    let topics = state.topics.iter().filter(|(name, _)| !is_internal(name));
+    let partitions =
+        topics.flat_map(|(_, topic)| topic.partitions.iter().map(|one| (topic.retention, one.shard())));
+    partitions.filter(|(class, shard)| state.shards.get(shard) == Some(class)).map(|(class, _)| class)
 }
 
 /// The shard of each of `count` partitions, of those that `mine` allows.

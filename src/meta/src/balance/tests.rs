@@ -15,6 +15,12 @@ fn nodes(count: u64) -> State {
     state
 }
 
+/// A shard that node 1 alone holds.
+fn open_shard(state: &mut State, shard: u64, class: Retention) {
+    state.apply(&Command::OpenShard { shard, class }).unwrap();
+    state.apply(&Command::OpenFirstSpan { shard, span: span_on(&[1], shard as u8), base: 1 }).unwrap();
+}
+
 fn known(count: u64) -> Facts {
     let free: Vec<(u64, u64)> = (1..=count).map(|node| (node, 9)).collect();
     facts(&free)
@@ -191,16 +197,9 @@ fn a_fourth_node_gets_its_share_of_copies_and_leaders_and_no_more_is_moved() {
 #[test]
 fn a_single_node_that_has_grown_to_three_is_evened_out() {
     let mut state = nodes(1);
-    for shard in 1..=2 {
-        state.apply(&Command::OpenShard { shard, class: Retention::default() }).unwrap();
-        let span = span_on(&[1], shard as u8);
-        state.apply(&Command::OpenFirstSpan { shard, span, base: 1 }).unwrap();
-    }
+    (1..=2).for_each(|shard| open_shard(&mut state, shard, Retention::default()));
     let class = |max_bytes| Retention { max_age_ms: None, max_bytes: Some(max_bytes) };
-    for shard in 3..=4 {
-        state.apply(&Command::OpenShard { shard, class: class(shard) }).unwrap();
-        state.apply(&Command::OpenFirstSpan { shard, span: span_on(&[1], shard as u8), base: 1 }).unwrap();
-    }
+    (3..=4).for_each(|shard| open_shard(&mut state, shard, class(shard)));
     let create = |name: &str, id: u8, retention, shards| Command::CreateTopic {
         name: name.into(),
         id: format!("{id:032x}"),
@@ -229,11 +228,7 @@ fn a_single_node_that_has_grown_to_three_is_evened_out() {
 #[test]
 fn while_a_partition_is_on_its_way_no_other_one_leaves() {
     let mut state = nodes(1);
-    for shard in 1..=2 {
-        state.apply(&Command::OpenShard { shard, class: Retention::default() }).unwrap();
-        let span = span_on(&[1], shard as u8);
-        state.apply(&Command::OpenFirstSpan { shard, span, base: 1 }).unwrap();
-    }
+    (1..=2).for_each(|shard| open_shard(&mut state, shard, Retention::default()));
     let (name, id) = (String::from("t"), "a".repeat(32));
     let (retention, shards) = (Retention::default(), vec![1; 4]);
     state.apply(&Command::CreateTopic { name: name.clone(), id: id.clone(), retention, shards }).unwrap();
@@ -262,11 +257,7 @@ fn while_a_partition_is_on_its_way_no_other_one_leaves() {
 #[test]
 fn a_shard_of_an_older_epoch_begins_a_new_span_before_a_partition_comes() {
     let mut state = nodes(1);
-    for shard in 1..=2 {
-        state.apply(&Command::OpenShard { shard, class: Retention::default() }).unwrap();
-        let span = span_on(&[1], shard as u8);
-        state.apply(&Command::OpenFirstSpan { shard, span, base: 1 }).unwrap();
-    }
+    (1..=2).for_each(|shard| open_shard(&mut state, shard, Retention::default()));
     let (name, id, retention) = ("t".into(), "a".repeat(32), Retention::default());
     state.apply(&Command::CreateTopic { name, id, retention, shards: vec![2; 4] }).unwrap();
     let found = Audit::default().wanted(&state, &known(1));

@@ -81,8 +81,13 @@ impl Follower {
             self.tails.entry(envelope.epoch).or_insert_with(|| Tail::at(first.at()));
             return Ok(());
         }
-        self.refresh(envelope.version.max(self.view.version.saturating_add(1)));
+        self.look_up(envelope);
         Err(Refusal::UnknownSpan)
+    }
+
+    /// Has the metadata read: newer than what is at hand, for that does not show the span.
+    pub(super) fn look_up(&mut self, envelope: &Envelope) {
+        self.refresh(envelope.version.max(self.view.version.saturating_add(1)));
     }
 
     fn holds_already(&self, epoch: u32, frames: &[Frame]) -> bool {

@@ -142,7 +142,7 @@ impl Follower {
             }
         }
         if !self.view.spans.contains_key(&epoch) {
-            self.refresh(envelope.version.max(self.view.version.saturating_add(1)));
+            self.look_up(envelope);
         }
         self.write_next(epoch);
         self.tell_repairer(epoch);
